@@ -1,0 +1,139 @@
+"""A database schema that ships as a dependency: models, async sessions, and `upgrade(url)` for every boot.
+
+Importing this package reads no file and opens nothing; each name is loaded when it is first used (PEP 562).
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from todo_schema.answers import check, check_async, status, status_async
+    from todo_schema.autogenerate import include_object
+    from todo_schema.changes import (
+        downgrade,
+        downgrade_async,
+        stamp,
+        stamp_async,
+        upgrade,
+        upgrade_async,
+    )
+    from todo_schema.compatibility import PACKAGE_VERSION as __version__
+    from todo_schema.compatibility import SCHEMA_VERSION, State
+    from todo_schema.errors import (
+        DatabaseRefusedError,
+        DatabaseUnreachableError,
+        ForeignVersionError,
+        InsufficientPrivilegeError,
+        InvalidUrlError,
+        MigrationFailedError,
+        MigrationLockedError,
+        MissingExtraError,
+        ReadOnlyDatabaseError,
+        SchemaDriftError,
+        SchemaNotFoundError,
+        SchemaOutdatedError,
+        SchemaTooNewError,
+        TodoSchemaError,
+        UnknownRevisionError,
+        UnversionedSchemaError,
+        WrongEventLoopError,
+    )
+    from todo_schema.models import Conversation, Message, Task, User
+    from todo_schema.preview import history, history_async, plan, plan_async, sql, sql_async
+    from todo_schema.reports import (
+        AppliedStep,
+        ChangeReport,
+        Plan,
+        PlannedStep,
+        Progress,
+        Revision,
+        Status,
+    )
+    from todo_schema.sessions import SessionFactory, session_factory
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "AppliedStep",
+    "ChangeReport",
+    "Conversation",
+    "DatabaseRefusedError",
+    "DatabaseUnreachableError",
+    "ForeignVersionError",
+    "InsufficientPrivilegeError",
+    "InvalidUrlError",
+    "Message",
+    "MigrationFailedError",
+    "MigrationLockedError",
+    "MissingExtraError",
+    "Plan",
+    "PlannedStep",
+    "Progress",
+    "ReadOnlyDatabaseError",
+    "Revision",
+    "SchemaDriftError",
+    "SchemaNotFoundError",
+    "SchemaOutdatedError",
+    "SchemaTooNewError",
+    "SessionFactory",
+    "State",
+    "Status",
+    "Task",
+    "TodoSchemaError",
+    "UnknownRevisionError",
+    "UnversionedSchemaError",
+    "User",
+    "WrongEventLoopError",
+    "__version__",
+    "check",
+    "check_async",
+    "downgrade",
+    "downgrade_async",
+    "history",
+    "history_async",
+    "include_object",
+    "plan",
+    "plan_async",
+    "session_factory",
+    "sql",
+    "sql_async",
+    "stamp",
+    "stamp_async",
+    "status",
+    "status_async",
+    "upgrade",
+    "upgrade_async",
+]
+
+_HOMES = {
+    "answers": ("check", "status"),
+    "autogenerate": ("include_object",),
+    "changes": ("downgrade", "stamp", "upgrade"),
+    "compatibility": ("SCHEMA_VERSION", "State"),
+    "models": ("Conversation", "Message", "Task", "User"),
+    "preview": ("history", "plan", "sql"),
+    "reports": ("AppliedStep", "ChangeReport", "Plan", "PlannedStep", "Progress", "Revision", "Status"),
+    "sessions": ("SessionFactory", "session_factory"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    from importlib import import_module  # noqa: PLC0415  # ditto: nothing until a name is used
+
+    if name == "__version__":
+        value: Any = import_module("todo_schema.compatibility").PACKAGE_VERSION
+    elif name in __all__:
+        value = getattr(import_module(f"todo_schema.{_home(name)}"), name)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+def _home(name: str) -> str:
+    if name.endswith("Error"):
+        return "errors"
+    function = name.removesuffix("_async")
+    return next(module for module, names in _HOMES.items() if function in names)

@@ -1,0 +1,29 @@
+"""For a service that has an Alembic history of its own and does not import our models."""
+
+from typing import Any
+
+from todo_schema.compatibility import BOOKKEEPING_TABLES, ENTITY_TABLES
+
+
+def include_object(
+    item: Any,
+    name: str | None,
+    type_: str,
+    reflected: bool,
+    compare_to: Any,
+) -> bool:
+    """Keep `alembic revision --autogenerate` from touching tables of ours that it finds in the database.
+
+    Pass it to `context.configure(include_object=todo_schema.include_object)` in the service's env.py. It leaves
+    out each table that has one of our names, with its indexes and constraints, on both sides of the comparison.
+    A service that imports `todo_schema.models` does not need it.
+
+    Args:
+        item: The schema item, as Alembic passes it; also `name`, `type_`, `reflected` and `compare_to`.
+
+    Returns:
+        False for what is ours.
+
+    """
+    table = name if type_ == "table" else getattr(getattr(item, "table", None), "name", None)
+    return table not in ENTITY_TABLES | BOOKKEEPING_TABLES

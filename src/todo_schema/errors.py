@@ -1,0 +1,103 @@
+"""The exceptions of todo_schema: one class for each thing that a caller can do about it."""
+
+
+class TodoSchemaError(Exception):
+    """Anything that todo_schema refuses or could not do.
+
+    Every error says, in this order: what was *found*, what is *needed*, and the *cure*, which can be pasted
+    where it is a command. None of the three ever contains a password.
+    """
+
+    def __init__(self, found: str, needed: str, cure: str) -> None:
+        super().__init__(found, needed, cure)
+        self.found = found
+        self.needed = needed
+        self.cure = cure
+
+    def __str__(self) -> str:
+        return f"found: {self.found}\nneeded: {self.needed}\ncure: {self.cure}"
+
+
+class InvalidUrlError(TodoSchemaError, ValueError):
+    """The database URL cannot be used: correct it."""
+
+
+class DatabaseUnreachableError(TodoSchemaError):
+    """The database did not answer, or the connection was lost: trying again later may help."""
+
+
+class DatabaseRefusedError(TodoSchemaError):
+    """The database answered and refused the connection: trying again will not help, other credentials will."""
+
+
+class InsufficientPrivilegeError(TodoSchemaError):
+    """The role lacks a right: grant it, or use a role that has it."""
+
+
+class ReadOnlyDatabaseError(TodoSchemaError):
+    """The server or the role is read-only and something has to be written: use the primary."""
+
+
+class SchemaOutdatedError(TodoSchemaError):
+    """The database is older than this package: upgrade it."""
+
+
+class SchemaTooNewError(TodoSchemaError):
+    """The database has dropped what this package needs: install a newer package."""
+
+
+class UnversionedSchemaError(TodoSchemaError):
+    """Tables with our names, but no version of ours, and they are not exactly a version that we know.
+
+    `differences` lists each of them, a line each.
+    """
+
+    def __init__(self, found: str, needed: str, cure: str, differences: tuple[str, ...] = ()) -> None:
+        super().__init__(found, needed, cure)
+        self.differences = differences
+
+
+class ForeignVersionError(TodoSchemaError):
+    """The version table holds something that this package cannot have written: it is somebody else's."""
+
+
+class SchemaDriftError(TodoSchemaError):
+    """The database says one version and its tables say another: repair it by hand.
+
+    `differences` lists each of them, a line each.
+    """
+
+    def __init__(self, found: str, needed: str, cure: str, differences: tuple[str, ...] = ()) -> None:
+        super().__init__(found, needed, cure)
+        self.differences = differences
+
+
+class SchemaNotFoundError(TodoSchemaError):
+    """There is no PostgreSQL schema to live in: create one, or name one."""
+
+
+class UnknownRevisionError(TodoSchemaError, LookupError):
+    """A revision was named that this package does not contain."""
+
+
+class MigrationLockedError(TodoSchemaError):
+    """Somebody else held a lock for longer than the caller was willing to wait: nothing was changed."""
+
+
+class MigrationFailedError(TodoSchemaError):
+    """A revision failed and was rolled back: the database is at the revision before it.
+
+    `revision` names it; the database's own error is the `__cause__`.
+    """
+
+    def __init__(self, found: str, needed: str, cure: str, revision: str) -> None:
+        super().__init__(found, needed, cure)
+        self.revision = revision
+
+
+class WrongEventLoopError(TodoSchemaError, RuntimeError):
+    """A session factory was used from an event loop that it does not belong to: make one factory per loop."""
+
+
+class MissingExtraError(TodoSchemaError, ImportError):
+    """An optional part of the package is not installed: install the extra."""

@@ -1,0 +1,218 @@
+"""What the public functions return: frozen, printable, and the same facts for a person and for a program."""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from todo_schema.compatibility import State
+
+
+class Report:
+    """A result that prints well and turns into JSON."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the facts as plain JSON types: durations in seconds, times as ISO 8601 in UTC."""
+        facts: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self), default=_plain))  # type: ignore[call-overload]
+        return facts
+
+
+@dataclass(frozen=True)
+class AppliedStep(Report):
+    """One revision that was applied, undone, or recorded as adopted.
+
+    Attributes:
+        revision: The revision, `001`.
+        summary: The first line of its docstring.
+        seconds: How long its transaction took.
+
+    """
+
+    revision: str
+    summary: str
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"{self.revision} {self.summary} ({self.seconds * 1000:.0f} ms)"
+
+
+@dataclass(frozen=True)
+class ChangeReport(Report):
+    """What `upgrade`, `downgrade` or `stamp` did.
+
+    Attributes:
+        schema: The PostgreSQL schema of the installation; None where the boot check alone answered.
+        before: State of the database as the call found it.
+        after: State of the database as the call left it.
+        version_before: Schema version found, None for none.
+        version_after: Schema version left, None for none.
+        applied: The steps that this call itself carried out, in order.
+        adopted: Whether existing tables without a version were recognised and recorded.
+        waited_seconds: How long the call waited for another process's migration.
+
+    """
+
+    schema: str | None
+    before: State
+    after: State
+    version_before: int | None
+    version_after: int | None
+    applied: tuple[AppliedStep, ...] = ()
+    adopted: bool = False
+    waited_seconds: float = 0.0
+
+    @property
+    def waited(self) -> bool:
+        """Whether another process was migrating at the same time."""
+        return self.waited_seconds > 0
+
+    def __str__(self) -> str:
+        if self.before is self.after is State.AHEAD:
+            line = f"schema {self.version_after}, newer than this package and still compatible: nothing to do"
+        elif self.adopted:
+            line = f"adopted existing tables as schema {self.version_after}"
+        elif self.version_before == self.version_after:
+            line = f"schema {self.version_after or 'none'} already: nothing to do"
+        else:
+            line = f"schema {self.version_before or 'none'} -> {self.version_after or 'none'}"
+        if self.waited:
+            line += f" (waited {self.waited_seconds:.1f} s for another process)"
+        return "\n".join([line, *(f"  {step}" for step in self.applied)])
+
+
+@dataclass(frozen=True)
+class Revision(Report):
+    """One revision of this package, and what a database's history says of it.
+
+    Attributes:
+        revision: The revision, `001`.
+        summary: The first line of its docstring.
+        details: The rest of its docstring: gain, locks, older packages, going back.
+        checksum: SHA-256 of its file with newlines normalised.
+        applied_at: When the database last applied it, UTC; None where it did not, or no database was asked.
+        duration: How long that took.
+        package_version: The version of todo_schema that applied it.
+        role: The database role that applied it.
+
+    """
+
+    revision: str
+    summary: str
+    details: str
+    checksum: str
+    applied_at: datetime | None = None
+    duration: timedelta | None = None
+    package_version: str | None = None
+    role: str | None = None
+
+    def __str__(self) -> str:
+        applied = f"  applied {self.applied_at:%Y-%m-%d %H:%M:%S} UTC" if self.applied_at else ""
+        return f"{self.revision} {self.summary}{applied}"
+
+
+@dataclass(frozen=True)
+class PlannedStep(Report):
+    """A revision that `upgrade` would apply.
+
+    Attributes:
+        revision: The revision, `001`.
+        summary: The first line of its docstring.
+        details: The rest of its docstring: gain, locks, older packages, going back.
+        sql: The statements that it runs.
+
+    """
+
+    revision: str
+    summary: str
+    details: str
+    sql: str
+
+    def __str__(self) -> str:
+        return f"{self.revision} {self.summary}"
+
+
+@dataclass(frozen=True)
+class Plan(Report):
+    """What `upgrade` would do to a database now.
+
+    Attributes:
+        state: How the database stands to this package.
+        steps: The revisions that would be applied, in order.
+
+    """
+
+    state: State
+    steps: tuple[PlannedStep, ...]
+
+    def __str__(self) -> str:
+        if not self.steps:
+            return f"{self.state}: nothing to apply"
+        return "\n".join([f"{self.state}: {len(self.steps)} to apply", *(f"  {step}" for step in self.steps)])
+
+
+@dataclass(frozen=True)
+class Status(Report):
+    """How a database stands to this package.
+
+    Attributes:
+        state: How the database stands to this package.
+        schema: The PostgreSQL schema of the installation.
+        database_version: The schema version of the database, None for none.
+        package_schema_version: The schema version that this package was written for.
+        package_version: The version of this package.
+        floor: The oldest schema version whose package may use the database.
+        pending: The revisions that `upgrade` would apply.
+        differences: What the catalogue lacks, or has otherwise, than its version says: a line each.
+        extras: What the catalogue has on our tables beyond its version: harmless to us, a line each.
+        server: The server's version.
+
+    """
+
+    state: State
+    schema: str
+    database_version: int | None
+    package_schema_version: int
+    package_version: str
+    floor: int
+    pending: tuple[str, ...]
+    differences: tuple[str, ...]
+    extras: tuple[str, ...]
+    server: str
+
+    def __str__(self) -> str:
+        lines = [
+            f"state     {self.state}",
+            f"database  schema {self.database_version or 'none'} (in {self.schema!r}, PostgreSQL {self.server})",
+            f"package   schema {self.package_schema_version} (todo-schema {self.package_version})",
+            f"floor     {self.floor}",
+            f"pending   {', '.join(self.pending) or 'none'}",
+        ]
+        lines += [f"differs   {line}" for line in self.differences]
+        lines += [f"extra     {line}" for line in self.extras]
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Something that a person who waits would like to know. Passed to the `progress` callback.
+
+    Attributes:
+        event: `waiting` (for another process), `applying` or `applied`.
+        revision: The revision concerned; empty while waiting.
+        text: The same for a person to read.
+
+    """
+
+    event: str
+    revision: str
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    return value.isoformat() if isinstance(value, datetime) else str(value)
