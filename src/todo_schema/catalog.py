@@ -1,0 +1,153 @@
+"""What a database at a schema version must contain, and how a real one differs from it.
+
+A catalogue is a set of facts, each a name and a definition in PostgreSQL's own words:
+`column tasks.title` is `text not null`. The facts of each released version are a file beside the revisions,
+read off a database that the revisions made.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from todo_schema.compatibility import BOOKKEEPING_TABLES, ENTITY_TABLES, ordinal_of
+from todo_schema.inspection import Wire
+from todo_schema.quoting import identifier, literal
+
+_FOLDER = Path(__file__).parent / "migrations" / "catalog"
+_SEPARATOR = " = "
+
+Catalog = dict[str, str]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How a catalogue differs from the one that its version asks for.
+
+    Attributes:
+        differences: What is missing or defined otherwise: something of ours may fail.
+        extras: What is there beyond it: somebody else's index on a table of ours, for instance.
+
+    """
+
+    differences: tuple[str, ...]
+    extras: tuple[str, ...]
+
+    @property
+    def is_equal(self) -> bool:
+        """Whether there is no difference of either kind."""
+        return not self.differences and not self.extras
+
+
+def known_versions() -> list[int]:
+    """Return the schema versions whose catalogue this package knows, newest first."""
+    ordinals = (ordinal_of(file.stem) for file in _FOLDER.glob("*.txt"))
+    return sorted((ordinal for ordinal in ordinals if ordinal is not None), reverse=True)
+
+
+@cache
+def expected(version: int) -> Catalog:
+    """Return the catalogue that a database at this schema version has. Raises FileNotFoundError if unknown."""
+    lines = (_FOLDER / f"{version:03d}.txt").read_text(encoding="utf-8").splitlines()
+    return dict(line.split(_SEPARATOR, 1) for line in lines)
+
+
+def render(catalog: Catalog) -> str:
+    """Return the catalogue as the text of its file, sorted by name."""
+    return "".join(f"{name}{_SEPARATOR}{catalog[name]}\n" for name in sorted(catalog))
+
+
+def entities(catalog: Catalog) -> Catalog:
+    """Return the part of a catalogue that is the entities', without our bookkeeping."""
+    return {name: value for name, value in catalog.items() if _table_of(name) in ENTITY_TABLES}
+
+
+def names_only(catalog: Catalog) -> frozenset[str]:
+    """Return the tables and columns of a catalogue: what an older package still finds in a newer database."""
+    return frozenset(name for name in catalog if name.startswith(("table ", "column ")))
+
+
+def compare(found: Catalog, wanted: Catalog) -> Comparison:
+    """Compare what a database has with what it should have, a line for each difference."""
+    absent = {
+        name.removeprefix("table ") for name in wanted.keys() - found.keys() if name.startswith("table ")
+    }
+    differences = []
+    for name in sorted(wanted):
+        if name not in found and _table_of(name) in absent and not name.startswith("table "):
+            continue  # that the table is missing says it all
+        if name not in found:
+            differences.append(f"{name}: missing, needed {wanted[name]}")
+        elif found[name] != wanted[name]:
+            differences.append(f"{name}: found {found[name]}, needed {wanted[name]}")
+    extras = [f"{name}: found {found[name]}, not expected" for name in sorted(found.keys() - wanted.keys())]
+    return Comparison(tuple(differences), tuple(extras))
+
+
+def read(wire: Wire, schema: str) -> Catalog:
+    """Read the catalogue of our tables. The transaction's search_path must be the schema alone.
+
+    Left out is what operators may set as they like: owners, grants, storage parameters, statistics targets,
+    the order of columns; and the NOT NULL constraints that PostgreSQL 18 lists beside the columns themselves.
+    """
+    names = ", ".join(literal(name) for name in sorted(ENTITY_TABLES | BOOKKEEPING_TABLES))
+    rows = wire.fetch(f"""
+        WITH ours AS (
+            SELECT c.oid, c.relname, c.relkind, c.relpersistence, c.relrowsecurity
+            FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+            WHERE n.nspname = {literal(schema)} AND c.relname IN ({names})
+              AND c.relkind IN ('r', 'p', 'v', 'm', 'f'))
+        SELECT 'table ' || relname,
+               CASE relkind WHEN 'r' THEN 'table' WHEN 'p' THEN 'partitioned table' WHEN 'v' THEN 'view'
+                            WHEN 'm' THEN 'materialized view' ELSE 'foreign table' END
+               || CASE relpersistence WHEN 'p' THEN '' WHEN 'u' THEN ' unlogged' ELSE ' temporary' END
+               || CASE WHEN relrowsecurity THEN ' with row security' ELSE '' END
+        FROM ours
+        UNION ALL
+        SELECT 'column ' || relname || '.' || a.attname,
+               format_type(a.atttypid, a.atttypmod)
+               || CASE WHEN a.attcollation <> t.typcollation THEN ' collate ' || l.collname ELSE '' END
+               || CASE WHEN a.attnotnull THEN ' not null' ELSE '' END
+               || CASE a.attidentity WHEN 'd' THEN ' generated by default as identity'
+                                     WHEN 'a' THEN ' generated always as identity' ELSE '' END
+               || CASE WHEN a.attgenerated <> '' THEN ' generated as ' || pg_get_expr(d.adbin, d.adrelid)
+                       ELSE coalesce(' default ' || pg_get_expr(d.adbin, d.adrelid), '') END
+        FROM ours JOIN pg_attribute a ON a.attrelid = ours.oid AND a.attnum > 0 AND NOT a.attisdropped
+             JOIN pg_type t ON t.oid = a.atttypid
+             LEFT JOIN pg_collation l ON l.oid = a.attcollation
+             LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+        UNION ALL
+        SELECT 'comment ' || relname || coalesce('.' || a.attname, ''), to_json(d.description)::text
+        FROM ours JOIN pg_description d ON d.objoid = ours.oid AND d.classoid = 'pg_class'::regclass
+             LEFT JOIN pg_attribute a ON a.attrelid = ours.oid AND a.attnum = d.objsubid AND d.objsubid > 0
+        UNION ALL
+        SELECT 'constraint ' || relname || '.' || k.conname, pg_get_constraintdef(k.oid)
+        FROM ours JOIN pg_constraint k ON k.conrelid = ours.oid AND k.contype IN ('p', 'u', 'f', 'c', 'x')
+        UNION ALL
+        SELECT 'index ' || ours.relname || '.' || i.relname,
+               pg_get_indexdef(i.oid, 0, true)
+               || CASE WHEN x.indisvalid AND x.indisready THEN '' ELSE ' (invalid)' END
+        FROM ours JOIN pg_index x ON x.indrelid = ours.oid JOIN pg_class i ON i.oid = x.indexrelid
+        WHERE NOT EXISTS (SELECT FROM pg_constraint k
+                          WHERE k.conindid = x.indexrelid AND k.contype IN ('p', 'u', 'x'))
+        UNION ALL
+        SELECT 'trigger ' || relname || '.' || g.tgname,
+               pg_get_triggerdef(g.oid, true) || CASE g.tgenabled WHEN 'D' THEN ' (disabled)' ELSE '' END
+        FROM ours JOIN pg_trigger g ON g.tgrelid = ours.oid AND NOT g.tgisinternal
+        UNION ALL
+        SELECT 'policy ' || relname || '.' || p.polname, coalesce(pg_get_expr(p.polqual, p.polrelid), 'true')
+        FROM ours JOIN pg_policy p ON p.polrelid = ours.oid""")
+    return {str(name): str(value) for name, value in rows}
+
+
+def read_alone(wire: Wire, schema: str) -> Catalog:
+    """Read the catalogue in a transaction of its own, on a connection that is in none."""
+    wire.run("BEGIN")
+    try:
+        wire.run(f"SET LOCAL search_path = {identifier(schema)}")
+        return read(wire, schema)
+    finally:
+        wire.run("ROLLBACK")
+
+
+def _table_of(name: str) -> str:
+    return name.split(" ", 1)[1].split(".", 1)[0]

@@ -1,0 +1,277 @@
+"""`upgrade`, `downgrade` and `stamp`: the calls that change a database, blocking and as coroutines."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from todo_schema import inspection
+from todo_schema.compatibility import BOOKKEEPING_TABLES, SCHEMA_VERSION, State
+from todo_schema.connections import blocking, in_greenlet, in_loop
+from todo_schema.diagnosis import missing_right, read_only
+from todo_schema.reports import ChangeReport, Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from todo_schema.connections import Address, AsyncAddress, Database
+    from todo_schema.inspection import Found
+
+    Listener = Callable[[Progress], None]
+
+_log = logging.getLogger("todo_schema")
+
+DEFAULT_TIMEOUT = 300.0
+
+
+def upgrade(
+    url: Address,
+    *,
+    schema: str | None = None,
+    timeout: float = DEFAULT_TIMEOUT,
+    connect_retry: float = 0.0,
+    pooler: bool | None = None,
+    progress: Listener | None = None,
+) -> ChangeReport:
+    """Bring a database to the schema that this package was written for. Made to be called at every boot.
+
+    Safe to call from any number of processes at once: one migrates, the others wait for it. Where the
+    database is current already it costs one connection and one statement. A database that is newer, and
+    still has all that this package needs, is left as it is.
+
+    Args:
+        url: A PostgreSQL URL, as text or as a SQLAlchemy `URL`; or an `Engine`; or a `Connection`, whose engine is
+            used while its own transaction is left alone.
+        schema: The PostgreSQL schema of the installation; made where it is missing. None (the default) is the
+            one that the connection's search_path finds.
+        timeout: How long to wait for other processes and for locks, in seconds.
+        connect_retry: For how many seconds to try again where the server cannot be reached yet.
+        pooler: Whether a pooler in transaction mode (PgBouncer) stands in between; None recognises the usual
+            host names.
+        progress: Called with a `Progress` whenever something happens that a person would wait for.
+
+    Returns:
+        What was found, what was done, and how long the call waited.
+
+    Raises:
+        InvalidUrlError: The URL cannot be used.
+        DatabaseUnreachableError: Nobody answered in time.
+        DatabaseRefusedError: The server refused the credentials, the database or TLS.
+        SchemaTooNewError: The database has dropped what this package needs. Nothing was touched.
+        UnversionedSchemaError: Tables with our names exist that are not ours. Nothing was touched.
+        ForeignVersionError: The version table holds something of somebody else's. Nothing was touched.
+        SchemaDriftError: A table is missing that the recorded version has. Nothing was touched.
+        InsufficientPrivilegeError: The role may not migrate.
+        ReadOnlyDatabaseError: The server or the role is read-only.
+        MigrationLockedError: Somebody else held a lock for the whole timeout. Nothing was changed.
+        MigrationFailedError: A revision failed and was rolled back; those before it stay applied.
+
+    """
+    database = blocking(url, pooler=pooler)
+    del url  # no traceback that passes through here shows its password
+    return _upgrade(database, schema, timeout, connect_retry, progress)
+
+
+async def upgrade_async(
+    url: AsyncAddress,
+    *,
+    schema: str | None = None,
+    timeout: float = DEFAULT_TIMEOUT,  # noqa: ASYNC109  # bounds a wait for locks; asyncio.timeout works as well
+    connect_retry: float = 0.0,
+    pooler: bool | None = None,
+    progress: Listener | None = None,
+) -> ChangeReport:
+    """Do what `upgrade` does in a running event loop, on asyncpg or on the `AsyncEngine` given.
+
+    Cancelling it rolls back the revision under way and closes its connections.
+    """
+    database = in_loop(url, pooler=pooler)
+    del url
+    return await in_greenlet(lambda: _upgrade(database, schema, timeout, connect_retry, progress))
+
+
+def downgrade(
+    url: Address,
+    *,
+    to: str | int,
+    schema: str | None = None,
+    timeout: float = DEFAULT_TIMEOUT,
+    pooler: bool | None = None,
+    progress: Listener | None = None,
+) -> ChangeReport:
+    """Undo revisions, newest first, until the database is at `to`.
+
+    The docstring of each revision (`history()`) says what undoing it loses.
+
+    Args:
+        url: As for `upgrade`.
+        to: The revision to stop at, `1` or `"001"`; `"base"` undoes everything. There is no default.
+        schema: As for `upgrade`.
+        timeout: As for `upgrade`.
+        pooler: As for `upgrade`.
+        progress: As for `upgrade`.
+
+    Raises:
+        UnknownRevisionError: This package has no revision `to`, or it is above the database's.
+        SchemaTooNewError: The database is newer than this package, which cannot undo what it does not know.
+        TodoSchemaError: Whatever `upgrade` raises.
+
+    """
+    database = blocking(url, pooler=pooler)
+    del url
+    return _downgrade(database, to, schema, timeout, progress)
+
+
+async def downgrade_async(
+    url: AsyncAddress,
+    *,
+    to: str | int,
+    schema: str | None = None,
+    timeout: float = DEFAULT_TIMEOUT,  # noqa: ASYNC109  # bounds a wait for locks
+    pooler: bool | None = None,
+    progress: Listener | None = None,
+) -> ChangeReport:
+    """Do what `downgrade` does in a running event loop."""
+    database = in_loop(url, pooler=pooler)
+    del url
+    return await in_greenlet(lambda: _downgrade(database, to, schema, timeout, progress))
+
+
+def stamp(
+    url: Address,
+    revision: str | int,
+    *,
+    schema: str | None = None,
+    timeout: float = DEFAULT_TIMEOUT,
+    pooler: bool | None = None,
+) -> ChangeReport:
+    """Record that the database is at a revision, without running it: for repairs by hand.
+
+    Args:
+        url: As for `upgrade`.
+        revision: `1` or `"001"`; `"base"` forgets the version.
+        schema: As for `upgrade`.
+        timeout: As for `upgrade`.
+        pooler: As for `upgrade`.
+
+    Raises:
+        UnknownRevisionError: This package has no such revision.
+        SchemaDriftError: A table or a column of that revision is missing. Nothing was recorded.
+        TodoSchemaError: Whatever `upgrade` raises.
+
+    """
+    database = blocking(url, pooler=pooler)
+    del url
+    return _stamp(database, revision, schema, timeout)
+
+
+async def stamp_async(
+    url: AsyncAddress,
+    revision: str | int,
+    *,
+    schema: str | None = None,
+    timeout: float = DEFAULT_TIMEOUT,  # noqa: ASYNC109  # bounds a wait for locks
+    pooler: bool | None = None,
+) -> ChangeReport:
+    """Do what `stamp` does in a running event loop."""
+    database = in_loop(url, pooler=pooler)
+    del url
+    return await in_greenlet(lambda: _stamp(database, revision, schema, timeout))
+
+
+def _upgrade(
+    database: Database,
+    schema: str | None,
+    timeout: float,
+    connect_retry: float,
+    progress: Listener | None,
+) -> ChangeReport:
+    with database.wire(schema, connect_retry=connect_retry) as wire:
+        if inspection.is_current(wire, schema):
+            return ChangeReport(schema, State.CURRENT, State.CURRENT, SCHEMA_VERSION, SCHEMA_VERSION)
+        found = inspection.read(wire, schema)
+        from todo_schema import verdict  # noqa: PLC0415  # an up-to-date boot needs none of this
+
+        verdict.refuse(found)
+        if found.state is State.AHEAD:
+            log_ahead(found)
+            return ChangeReport(found.schema, found.state, found.state, found.version, found.version)
+        _require_writable(found)
+        from todo_schema import migration  # noqa: PLC0415  # imports Alembic
+
+        def is_done() -> bool:
+            return inspection.is_current(wire, found.schema)
+
+        with migration.guarded(
+            wire, found, database, timeout=timeout, is_done=is_done, progress=progress or _ignore
+        ) as (work, waited):
+            if work is None:
+                return migration.report(found, inspection.read(wire, found.schema), [], waited)
+            with work.connection() as connection:
+                applied, adopted, after = migration.to_head(work, connection)
+    return migration.report(found, after, applied, waited, adopted=adopted)
+
+
+def _downgrade(
+    database: Database,
+    to: str | int,
+    schema: str | None,
+    timeout: float,
+    progress: Listener | None,
+) -> ChangeReport:
+    from todo_schema import migration, runner  # noqa: PLC0415  # imports Alembic
+
+    target = runner.find(to)
+    with database.wire(schema) as wire:
+        found = inspection.read(wire, schema)
+        _require_writable(found)
+        with migration.guarded(
+            wire, found, database, timeout=timeout, is_done=_never, progress=progress or _ignore
+        ) as (work, waited):
+            assert work is not None  # noqa: S101  # it is never done before it has begun
+            with work.connection() as connection:
+                undone, after = migration.down_to(work, connection, target)
+    return migration.report(found, after, undone, waited)
+
+
+def _stamp(database: Database, revision: str | int, schema: str | None, timeout: float) -> ChangeReport:
+    from todo_schema import migration, runner  # noqa: PLC0415  # imports Alembic
+
+    target = runner.find(revision)
+    with database.wire(schema) as wire:
+        found = inspection.read(wire, schema)
+        _require_writable(found)
+        with migration.guarded(wire, found, database, timeout=timeout, is_done=_never, progress=_ignore) as (
+            work,
+            waited,
+        ):
+            assert work is not None  # noqa: S101  # it is never done before it has begun
+            with work.connection() as connection:
+                after = migration.record_as(work, connection, target)
+    return migration.report(found, after, [], waited)
+
+
+def log_ahead(found: Found) -> None:
+    """Say once for each call that the database is newer, which is normal."""
+    _log.info(
+        "database %s is at schema %s, newer than schema %d of this package and compatible with it",
+        found.database,
+        found.version,
+        SCHEMA_VERSION,
+    )
+
+
+def _require_writable(found: Found) -> None:
+    if found.read_only:
+        raise read_only(found)
+    # Where our tables exist already their owner may migrate them without the right to create others.
+    if not found.may_create and not found.tables >= BOOKKEEPING_TABLES:
+        raise missing_right(found, "it may not create tables")
+
+
+def _never() -> bool:
+    return False
+
+
+def _ignore(progress: Progress) -> None:
+    """Stand in for a callback that was not given."""

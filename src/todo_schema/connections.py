@@ -1,0 +1,217 @@
+"""One database, and how to reach it: by a URL or by an engine of the caller's, blocking or in an event loop.
+
+All of the library above this module is synchronous code. In an event loop it runs in a greenlet, and what has
+to wait hands its awaitable to the loop by SQLAlchemy's `await_only`; nothing is written twice.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, TypeVar
+
+from todo_schema.diagnosis import connection_error, missing_read_right
+from todo_schema.driver_errors import INSUFFICIENT_PRIVILEGE, is_connection_lost, sqlstate
+from todo_schema.errors import DatabaseUnreachableError, InvalidUrlError, TodoSchemaError
+from todo_schema.wires import APPLICATION_NAME, AsyncpgWire, ClosableWire, EngineWire, PsycopgWire, wait_for
+
+if TYPE_CHECKING:
+    from sqlalchemy import URL, Connection, Engine
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+    from todo_schema.inspection import Wire
+    from todo_schema.urls import DatabaseUrl
+
+    Address = str | URL | Engine | Connection
+    AsyncAddress = str | URL | AsyncEngine | AsyncConnection
+
+T = TypeVar("T")
+
+
+class Database:
+    """One database, by a URL or by an engine, blocking or in an event loop.
+
+    A bad URL is told when the database is first reached, not here: the function that was given the URL can
+    then forget its text first, and no traceback shows a password among its locals.
+    """
+
+    def __init__(
+        self,
+        *,
+        is_async: bool,
+        url: DatabaseUrl | None = None,
+        engine: Engine | None = None,
+        problem: TodoSchemaError | None = None,
+    ) -> None:
+        self._is_async = is_async
+        self._url = url
+        self._engine = engine
+        self._problem = problem
+
+    def __repr__(self) -> str:
+        return f"Database({self.address})"
+
+    @property
+    def address(self) -> str:
+        """Where it is, without a password."""
+        if self._engine is not None:
+            return self._engine.url.render_as_string(hide_password=True)
+        return str(self._url)
+
+    def sleep(self, seconds: float) -> None:
+        """Pause without holding up an event loop."""
+        if self._is_async:
+            import asyncio  # noqa: PLC0415  # importing todo_schema costs nothing
+
+            wait_for(asyncio.sleep(seconds))
+        else:
+            time.sleep(seconds)
+
+    @contextmanager
+    def wire(self, schema: str | None, *, connect_retry: float = 0.0) -> Iterator[Wire]:
+        """Open one bare connection, and explain what goes wrong on it.
+
+        Args:
+            schema: The schema that the caller asks about, for the explanation.
+            connect_retry: For how many seconds to try again where the server cannot be reached.
+
+        Raises:
+            InvalidUrlError: The URL cannot be used.
+            DatabaseUnreachableError: Nobody answered in time.
+            DatabaseRefusedError: The server refused the credentials, the database or TLS.
+            InsufficientPrivilegeError: The role may not read our bookkeeping tables.
+
+        """
+        wire = self._open(connect_retry)
+        try:
+            yield wire
+        except TodoSchemaError:
+            raise
+        except Exception as error:
+            if sqlstate(error) == INSUFFICIENT_PRIVILEGE:
+                raise missing_read_right(error, schema, self.address) from error
+            if is_connection_lost(error):
+                raise connection_error(error, self.address) from error
+            raise
+        finally:
+            with suppress(Exception):
+                wire.close()
+
+    @contextmanager
+    def engine(self) -> Iterator[Engine]:
+        """Give an engine whose connections are ours alone and are not kept."""
+        if self._engine is not None:
+            yield self._engine
+            return
+        engine = self._new_engine()
+        try:
+            yield engine
+        finally:
+            engine.dispose()
+
+    @contextmanager
+    def connection(self, engine: Engine) -> Iterator[Connection]:
+        """Open a connection for one piece of work; READ COMMITTED, whatever the role's default is."""
+        problem: TodoSchemaError | None = None
+        try:
+            connection = engine.connect().execution_options(isolation_level="READ COMMITTED")
+            connection.detach()
+        except Exception as error:  # noqa: BLE001  # each driver has its own; all become one of ours
+            problem = connection_error(error, self.address)
+        if problem is not None:
+            raise problem
+        with connection:
+            yield connection
+
+    def _open(self, connect_retry: float) -> ClosableWire:
+        if self._problem is not None:
+            raise self._problem
+        deadline = time.monotonic() + connect_retry
+        pause = 0.1
+        while True:
+            # Raised outside of the `except`: the driver's frames, which hold the password, are not chained to it.
+            problem: TodoSchemaError
+            try:
+                return self._connect()
+            except TodoSchemaError as error:
+                problem = error
+            except Exception as error:  # noqa: BLE001  # each driver has its own; all become one of ours
+                problem = connection_error(error, self.address)
+            left = deadline - time.monotonic()
+            if left <= 0 or not isinstance(problem, DatabaseUnreachableError):
+                raise problem
+            self.sleep(min(pause, left))
+            pause = min(pause * 2, 2.0)
+
+    def _connect(self) -> ClosableWire:
+        if self._engine is not None:
+            return EngineWire(self._engine)
+        assert self._url is not None  # noqa: S101  # a Database has a URL, an engine or a problem
+        return AsyncpgWire(self._url) if self._is_async else PsycopgWire(self._url)
+
+    def _new_engine(self) -> Engine:
+        from sqlalchemy import NullPool, create_engine  # noqa: PLC0415  # not needed for an up-to-date boot
+
+        assert self._url is not None  # noqa: S101  # the caller's engine was handled above
+        if not self._is_async:
+            return create_engine(
+                self._url.sqlalchemy_url("psycopg"),
+                poolclass=NullPool,
+                **self._url.engine_arguments("psycopg", application_name=APPLICATION_NAME),
+            )
+        from sqlalchemy.ext.asyncio import create_async_engine  # noqa: PLC0415  # ditto
+
+        return create_async_engine(
+            self._url.sqlalchemy_url("asyncpg"),
+            poolclass=NullPool,
+            **self._url.engine_arguments("asyncpg", application_name=APPLICATION_NAME),
+        ).sync_engine
+
+
+def blocking(address: Address, *, pooler: bool | None = None) -> Database:
+    """Take what a blocking function was given. Raises TypeError for what it cannot be; never for a bad URL."""
+    from sqlalchemy import URL, Connection, Engine  # noqa: PLC0415  # importing todo_schema costs nothing
+
+    if isinstance(address, (str, URL)):
+        return _from_url(address, is_async=False, pooler=pooler)
+    engine = address.engine if isinstance(address, Connection) else address
+    if not isinstance(engine, Engine):
+        raise TypeError(
+            f"a {type(address).__name__} cannot be used here: pass a URL, an Engine or a Connection, "
+            "or call the function of the same name that ends in _async"
+        )
+    # Inside AsyncConnection.run_sync a Connection stands for an asynchronous one: what waits must await.
+    return Database(is_async=engine.dialect.is_async, engine=engine)
+
+
+def in_loop(address: AsyncAddress, *, pooler: bool | None = None) -> Database:
+    """Take what an asynchronous function was given. Raises TypeError as `blocking` does."""
+    from sqlalchemy import URL  # noqa: PLC0415  # importing todo_schema costs nothing
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine  # noqa: PLC0415  # ditto
+
+    if isinstance(address, (str, URL)):
+        return _from_url(address, is_async=True, pooler=pooler)
+    engine = address.engine if isinstance(address, AsyncConnection) else address
+    if not isinstance(engine, AsyncEngine):
+        raise TypeError(
+            f"a {type(address).__name__} cannot be used here: pass a URL, an AsyncEngine or an "
+            "AsyncConnection, or call the function of the same name without _async"
+        )
+    return Database(is_async=True, engine=engine.sync_engine)
+
+
+async def in_greenlet(work: Callable[[], T]) -> T:
+    """Run synchronous code in which `Database` may wait for the running event loop."""
+    from sqlalchemy.util import greenlet_spawn  # noqa: PLC0415  # importing todo_schema costs nothing
+
+    return await greenlet_spawn(work)
+
+
+def _from_url(url: str | URL, *, is_async: bool, pooler: bool | None) -> Database:
+    from todo_schema.urls import DatabaseUrl  # noqa: PLC0415  # imports SQLAlchemy
+
+    try:
+        return Database(is_async=is_async, url=DatabaseUrl.parse(url, pooler=pooler))
+    except InvalidUrlError as error:
+        return Database(is_async=is_async, problem=error.with_traceback(None))

@@ -1,0 +1,186 @@
+"""What a database holds of ours, read over a bare driver connection."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from todo_schema.compatibility import (
+    BOOKKEEPING_TABLES,
+    ENTITY_TABLES,
+    HEAD,
+    HISTORY_TABLE,
+    SCHEMA_VERSION,
+    VERSION_TABLE,
+    State,
+    decide,
+    is_contract,
+    ordinal_of,
+)
+from todo_schema.driver_errors import (
+    INSUFFICIENT_PRIVILEGE,
+    INVALID_SCHEMA_NAME,
+    UNDEFINED_COLUMN,
+    UNDEFINED_TABLE,
+    sqlstate,
+)
+from todo_schema.errors import ForeignVersionError, SchemaNotFoundError
+from todo_schema.quoting import identifier, literal
+
+
+class Wire(Protocol):
+    """Something that sends one statement to the database."""
+
+    def run(self, sql: str) -> int:
+        """Execute by the simple protocol; return the number of rows, as the command tag says it."""
+
+    def fetch(self, sql: str) -> list[tuple[object, ...]]:
+        """Execute and return the rows."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a database holds of ours.
+
+    Attributes:
+        schema: The PostgreSQL schema of the installation.
+        schema_exists: Whether that schema exists.
+        database: The database's name.
+        role: The role that asked.
+        server: The server's version, `18.6`.
+        read_only: Whether nothing can be written: a standby, or a role or database set to read-only.
+        may_create: Whether the role may create tables in the schema, or the schema itself where it is missing.
+        tables: Relations of the schema that have one of our names.
+        versions: The rows of the version table.
+        version: The schema version, None where none is recorded.
+        floor: The oldest schema version whose package may use the database.
+
+    """
+
+    schema: str
+    schema_exists: bool
+    database: str
+    role: str
+    server: str
+    read_only: bool
+    may_create: bool
+    tables: frozenset[str]
+    versions: frozenset[str]
+    version: int | None
+    floor: int
+
+    @property
+    def entities(self) -> frozenset[str]:
+        """Those of our entities' tables that exist."""
+        return self.tables & ENTITY_TABLES
+
+    @property
+    def state(self) -> State:
+        """How the database stands to this package."""
+        return decide(package=SCHEMA_VERSION, database=self.version, floor=self.floor, tables=self.entities)
+
+
+_UNANSWERED = {INSUFFICIENT_PRIVILEGE, INVALID_SCHEMA_NAME, UNDEFINED_COLUMN, UNDEFINED_TABLE}
+
+
+def current_query(schema: str | None) -> str:
+    """Return the boot check: its command tag says one row where the database is exactly at our head."""
+    table = f"{identifier(schema)}.{VERSION_TABLE}" if schema is not None else VERSION_TABLE
+    return f"SELECT FROM {table} WHERE version_num = '{HEAD}'"
+
+
+def is_current(wire: Wire, schema: str | None) -> bool:
+    """Tell whether the database is exactly at our head: one statement, which needs SELECT alone.
+
+    Whatever keeps it from being answered, from a missing table to a missing right, means "not known to be",
+    and is explained by whoever looks closer.
+    """
+    try:
+        return wire.run(current_query(schema)) == 1
+    except Exception as error:
+        if sqlstate(error) in _UNANSWERED:
+            return False
+        raise
+
+
+def read(wire: Wire, schema: str | None) -> Found:
+    """Read what the database holds of ours, in two statements.
+
+    Without a `schema` the installation is the one that the connection's search_path finds, or, where there is
+    none, the one that it would create in.
+
+    Raises:
+        SchemaNotFoundError: No schema was named and the search_path names none that exists.
+        ForeignVersionError: The version table is not one that this package writes.
+
+    """
+    named = f"{literal(schema)}::text" if schema is not None else "NULL::text"
+    names = ", ".join(literal(name) for name in sorted(ENTITY_TABLES | BOOKKEEPING_TABLES))
+    (row,) = wire.fetch(f"""
+        SELECT home.name::text, n.oid IS NOT NULL, current_database()::text, current_user::text,
+               current_setting('server_version'),
+               pg_is_in_recovery() OR current_setting('transaction_read_only') = 'on',
+               coalesce(has_schema_privilege(n.oid, 'CREATE'),
+                        has_database_privilege(current_database(), 'CREATE')),
+               array(SELECT c.relname::text FROM pg_class c
+                     WHERE c.relnamespace = n.oid AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+                       AND c.relname IN ({names}))
+        FROM (SELECT coalesce({named},
+                              (SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                               WHERE c.oid = to_regclass('{VERSION_TABLE}')),
+                              current_schema()) AS name) home
+        LEFT JOIN pg_namespace n ON n.nspname = home.name""")
+    home, exists, database, role, server, read_only, may_create, tables = row
+    if home is None:
+        raise SchemaNotFoundError(
+            f"the search_path of role {role} names no schema that exists in database {database}",
+            "a PostgreSQL schema to live in",
+            f'pass schema="public", or: ALTER ROLE {identifier(str(role))} SET search_path = public;',
+        )
+    assert isinstance(tables, list)  # noqa: S101  # an array of PostgreSQL is a list on every driver
+    present = frozenset(str(table) for table in tables)
+    versions, floor = _recorded(wire, str(home), present)
+    return Found(
+        schema=str(home),
+        schema_exists=bool(exists),
+        database=str(database),
+        role=str(role),
+        server=str(server).split(" ", 1)[0],
+        read_only=bool(read_only),
+        may_create=bool(may_create),
+        tables=present,
+        versions=versions,
+        version=schema_version(versions, str(home)),
+        floor=floor,
+    )
+
+
+def _recorded(wire: Wire, schema: str, present: frozenset[str]) -> tuple[frozenset[str], int]:
+    if VERSION_TABLE not in present:
+        return frozenset(), 1
+    home = identifier(schema)
+    # A history that somebody dropped must not keep anybody from booting; `status` and `check` name it.
+    floor = f"(SELECT max(floor) FROM {home}.{HISTORY_TABLE})" if HISTORY_TABLE in present else "NULL"
+    ((versions, found_floor),) = wire.fetch(
+        f"SELECT array(SELECT version_num::text FROM {home}.{VERSION_TABLE}), {floor}"
+    )
+    assert isinstance(versions, list)  # noqa: S101  # an array of PostgreSQL is a list on every driver
+    return frozenset(str(version) for version in versions), found_floor if isinstance(found_floor, int) else 1
+
+
+def schema_version(versions: frozenset[str], schema: str) -> int | None:
+    """Return the schema version that the rows of a version table record, None where they record none.
+
+    Raises:
+        ForeignVersionError: A row is no revision of this package's form, or two rows are of one line.
+
+    """
+    expand = [ordinal for ordinal in map(ordinal_of, versions) if ordinal is not None]
+    contract = [version for version in versions if is_contract(version)]
+    if len(expand) + len(contract) != len(versions) or len(expand) > 1 or len(contract) > 1:
+        rows = ", ".join(repr(version) for version in sorted(versions))
+        raise ForeignVersionError(
+            f"{schema}.{VERSION_TABLE} holds {rows}",
+            f"one row with a revision of todo_schema, such as {HEAD!r}",
+            'if the table is somebody else\'s, install todo_schema into a schema of its own: schema="todo"; '
+            f"if a person wrote the row: todo-schema stamp {HEAD} --url URL, after todo-schema status",
+        )
+    return expand[0] if expand else None

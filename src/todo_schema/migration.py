@@ -1,0 +1,211 @@
+"""How a database is changed: under the migration lock, one revision in each transaction."""
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from todo_schema import bookkeeping, catalog, inspection, locks, runner, verdict
+from todo_schema.compatibility import BASE, State, ordinal_of
+from todo_schema.connections import Database
+from todo_schema.errors import SchemaDriftError, UnknownRevisionError
+from todo_schema.inspection import Found, Wire
+from todo_schema.quoting import identifier
+from todo_schema.reports import AppliedStep, ChangeReport, Progress, Revision
+from todo_schema.wires import TransactionWire
+
+_log = logging.getLogger("todo_schema")
+
+Listener = Callable[[Progress], None]
+
+
+@dataclass
+class Work:
+    """One run under the migration lock: where, until when, and who listens.
+
+    Attributes:
+        database: The database.
+        schema: The schema of the installation.
+        deadline: When to give up for want of a lock, on `time.monotonic`'s clock.
+        progress: Told what happens.
+
+    """
+
+    database: Database
+    schema: str
+    deadline: float
+    progress: Listener
+
+    @contextmanager
+    def connection(self) -> Iterator[Connection]:
+        """Open the connection that does the work; the guard's own only guards."""
+        with self.database.engine() as engine, self.database.connection(engine) as connection:
+            yield connection
+
+    def read(self, connection: Connection) -> Found:
+        """Read what the database holds now."""
+        with connection.begin():
+            return inspection.read(TransactionWire(connection), self.schema)
+
+    def catalog(self, connection: Connection) -> catalog.Catalog:
+        """Read the tables as they are now."""
+        wire = TransactionWire(connection)
+        with connection.begin():
+            wire.run(f"SET LOCAL search_path = {identifier(self.schema)}")
+            return catalog.read(wire, self.schema)
+
+    def apply(
+        self, connection: Connection, found: Found, revision: Revision, *, downward: bool = False
+    ) -> AppliedStep:
+        """Apply or undo one revision, and say so."""
+        verb = "undoing" if downward else "applying"
+        self.progress(Progress("applying", revision.revision, f"{verb} {revision}"))
+        step = runner.apply(
+            connection,
+            found,
+            revision,
+            downward=downward,
+            deadline=self.deadline,
+            sleep=self.database.sleep,
+        )
+        _log.info("%s %s took %.0f ms in schema %s", verb, step.revision, step.seconds * 1000, self.schema)
+        self.progress(Progress("applied", revision.revision, str(step)))
+        return step
+
+    def record(self, connection: Connection, found: Found, revision: str, action: str) -> None:
+        """Write a version without running its revision."""
+
+        def work(wire: TransactionWire) -> None:
+            current = None if found.version is None else f"{found.version:03d}"
+            runner.expect_version(wire, self.schema, current)
+            for statement in bookkeeping.write_version_statements(self.schema, revision):
+                wire.run(statement)
+            file = None if revision == BASE else runner.checksum(revision)
+            host = bookkeeping.this_host()
+            wire.run(bookkeeping.record_statement(self.schema, revision, action, file, host))
+
+        runner.in_transaction(
+            connection, found, revision, work, deadline=self.deadline, sleep=self.database.sleep
+        )
+
+
+def to_head(work: Work, connection: Connection) -> tuple[list[AppliedStep], bool, Found]:
+    """Apply what is due. Returns the steps, whether tables were adopted, and what the database holds then."""
+    applied: list[AppliedStep] = []
+    adopted = False
+    while True:
+        found = work.read(connection)
+        verdict.refuse(found)
+        try:
+            if found.state is State.UNVERSIONED:
+                version = verdict.recognise(found, work.catalog(connection))
+                work.record(connection, found, f"{version:03d}", "adopt")
+                _log.info("adopted the tables of schema %s as schema version %d", work.schema, version)
+                adopted = True
+                continue
+            due = runner.due(found.version)
+            if not due:
+                return applied, adopted, found
+            applied.append(work.apply(connection, found, due[0]))
+        except runner.VersionMovedError:
+            # The guard was lost and somebody else went on; nothing of ours was committed. Look again.
+            continue
+
+
+def down_to(work: Work, connection: Connection, target: str) -> tuple[list[AppliedStep], Found]:
+    """Undo revisions until the target. Returns the steps, and what the database holds then."""
+    undone: list[AppliedStep] = []
+    while True:
+        found = work.read(connection)
+        verdict.refuse(found)
+        if found.state is State.AHEAD:
+            raise verdict.beyond(found)
+        if found.state is State.UNVERSIONED:
+            verdict.recognise(found, work.catalog(connection))
+        if (ordinal_of(target) or 0) > (found.version or 0):
+            raise UnknownRevisionError(
+                f"target {target} of a downgrade, above schema {found.version or 'none'} that the database is at",
+                "a revision below that",
+                "todo-schema upgrade --url URL",
+            )
+        above = runner.undue(found.version, target)
+        if not above:
+            return undone, found
+        try:
+            undone.append(work.apply(connection, found, above[0], downward=True))
+        except runner.VersionMovedError:
+            continue
+
+
+def record_as(work: Work, connection: Connection, target: str) -> Found:
+    """Write the version without running a revision. Returns what the database holds then."""
+    found = work.read(connection)
+    ordinal = ordinal_of(target)
+    if ordinal is not None:
+        existing = work.catalog(connection)
+        names = catalog.names_only(catalog.entities(catalog.expected(ordinal)))
+        missing = tuple(f"{name}: missing" for name in sorted(names - existing.keys()))
+        if missing:
+            raise SchemaDriftError(
+                f"schema {work.schema} of database {found.database} lacks {'; '.join(missing[:20])}",
+                f"the tables and columns of revision {target}, before it can be recorded",
+                "todo-schema upgrade --url URL makes them",
+                missing,
+            )
+    work.record(connection, found, target, "stamp")
+    return work.read(connection)
+
+
+@contextmanager
+def guarded(
+    wire: Wire,
+    found: Found,
+    database: Database,
+    *,
+    timeout: float,
+    is_done: Callable[[], bool],
+    progress: Listener,
+) -> Iterator[tuple[Work | None, float]]:
+    """Hold the migration lock for the block. Gives the work, None where `is_done` came true, and seconds waited."""
+    started = time.monotonic()
+    waited_for: list[str] = []
+
+    def waiting(holder: str) -> None:
+        waited_for.append(holder)
+        progress(Progress("waiting", "", f"waiting for {holder}"))
+
+    acquired = locks.acquire(
+        wire,
+        found.schema,
+        timeout=timeout,
+        sleep=database.sleep,
+        is_done=is_done,
+        waiting=waiting,
+    )
+    waited = time.monotonic() - started if waited_for else 0.0
+    if not acquired:
+        yield None, waited
+        return
+    try:
+        yield Work(database, found.schema, started + timeout, progress), waited
+    finally:
+        locks.release(wire)
+
+
+def report(
+    before: Found, after: Found, applied: list[AppliedStep], waited: float, *, adopted: bool = False
+) -> ChangeReport:
+    """Put together what a change did."""
+    return ChangeReport(
+        schema=after.schema,
+        before=before.state,
+        after=after.state,
+        version_before=before.version,
+        version_after=after.version,
+        applied=tuple(applied),
+        adopted=adopted,
+        waited_seconds=waited,
+    )

@@ -1,0 +1,94 @@
+"""The SQL script that does with psql what `upgrade` does: for databases that only an administrator touches."""
+
+from todo_schema import bookkeeping, locks, runner
+from todo_schema.compatibility import BASE, HISTORY_TABLE, PACKAGE_VERSION, VERSION_TABLE, ordinal_of
+from todo_schema.errors import UnknownRevisionError
+from todo_schema.quoting import identifier, literal
+from todo_schema.reports import Revision
+
+_HOST = "offline script"
+
+
+def script(schema: str, start: str, to: str) -> str:
+    """Return the script from one revision to another, up or down, one transaction for each revision.
+
+    Each transaction takes the migration lock without waiting and compares the version before it does anything,
+    so that a script which meets a running `upgrade`, or is run twice, stops with a clear error.
+
+    Raises:
+        UnknownRevisionError: `start` and `to` are the same.
+
+    """
+    if start == to:
+        raise UnknownRevisionError(
+            f"a script from revision {start} to revision {to}",
+            "two different revisions",
+            "there is nothing to do: the database is there already",
+        )
+    downward = (ordinal_of(to) or 0) < (ordinal_of(start) or 0)
+    steps = runner.undue(ordinal_of(start), to) if downward else _between(start, to)
+    parts = [
+        f"-- todo-schema {PACKAGE_VERSION}: schema {start} -> {to} in {schema!r}",
+        "\\set ON_ERROR_STOP on",
+        *(_step(schema, revision, downward=downward) for revision in steps),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _between(start: str, to: str) -> list[Revision]:
+    last = ordinal_of(to) or 0
+    return [r for r in runner.due(ordinal_of(start)) if (ordinal_of(r.revision) or 0) <= last]
+
+
+def _step(schema: str, revision: Revision, *, downward: bool) -> str:
+    below = runner.below(revision.revision)
+    before, after = (revision.revision, below) if downward else (below, revision.revision)
+    action = "downgrade" if downward else "upgrade"
+    checksum = None if after == BASE else runner.checksum(after)
+    statements = [
+        "BEGIN ISOLATION LEVEL READ COMMITTED",
+        _lock_or_stop(schema),
+        *([] if downward else [_create_missing(schema)]),
+        bookkeeping.settings_statement(schema, lock_timeout_ms=2000),
+        bookkeeping.lock_statement(schema),
+        _compare_or_stop(schema, before),
+        f"-- {revision}\n{runner.render(revision.revision, downward=downward).rstrip(';')}",
+        *bookkeeping.write_version_statements(schema, after),
+        bookkeeping.record_statement(schema, after, action, checksum, _HOST),
+        "COMMIT",
+    ]
+    return "\n\n".join(f"{statement};" for statement in statements)
+
+
+def _lock_or_stop(schema: str) -> str:
+    return _do(f"""IF NOT pg_try_advisory_xact_lock({locks.LOCK_CLASS}, {locks.lock_key(schema)}) THEN
+        RAISE EXCEPTION 'another process is migrating todo_schema in this database';
+    END IF;""")
+
+
+def _compare_or_stop(schema: str, before: str) -> str:
+    rows = f"(SELECT coalesce(string_agg(version_num, ', '), '{BASE}')"
+    rows += f" FROM {identifier(schema)}.{VERSION_TABLE} WHERE version_num !~ '^c[0-9]+$')"
+    return _do(f"""IF {rows} <> {literal(before)} THEN
+        RAISE EXCEPTION 'this script starts from revision {before}, and the database is at %', {rows};
+    END IF;""")
+
+
+def _create_missing(schema: str) -> str:
+    tables = bookkeeping.create_table_statements(schema)
+    create_schema = bookkeeping.create_schema_statement(schema)
+    blocks = [
+        f"IF to_regnamespace({literal(identifier(schema))}) IS NULL THEN\n        {create_schema};\n    END IF;"
+    ]
+    for table in (VERSION_TABLE, HISTORY_TABLE):
+        body = "\n".join(f"        {statement};" for statement in tables[table])
+        qualified = literal(f"{identifier(schema)}.{table}")
+        blocks.append(f"IF to_regclass({qualified}) IS NULL THEN\n{body}\n    END IF;")
+    return _do("\n    ".join(blocks))
+
+
+def _do(body: str) -> str:
+    tag = "$todo_schema$"
+    while tag in body:  # a schema may have any name
+        tag = f"{tag[:-1]}_$"
+    return f"DO {tag}\nBEGIN\n    {body}\nEND\n{tag}"

@@ -1,0 +1,192 @@
+"""`plan`, `history` and `sql`: what would be done and what was, blocking and as coroutines."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, cast
+
+from todo_schema import inspection
+from todo_schema.compatibility import BASE, HEAD, HISTORY_TABLE, State
+from todo_schema.connections import blocking, in_greenlet, in_loop
+from todo_schema.quoting import identifier
+from todo_schema.reports import Plan, PlannedStep, Revision
+
+if TYPE_CHECKING:
+    from todo_schema.connections import Address, AsyncAddress, Database
+    from todo_schema.inspection import Found, Wire
+
+
+def plan(url: Address, *, schema: str | None = None, pooler: bool | None = None) -> Plan:
+    """Say what `upgrade` would do to a database now, with the SQL of each revision. Changes nothing.
+
+    Args:
+        url: As for `upgrade`.
+        schema: As for `upgrade`.
+        pooler: As for `upgrade`.
+
+    Raises:
+        TodoSchemaError: What `upgrade` would raise before it changes anything.
+
+    """
+    database = blocking(url, pooler=pooler)
+    del url
+    return _plan(database, schema)
+
+
+async def plan_async(url: AsyncAddress, *, schema: str | None = None, pooler: bool | None = None) -> Plan:
+    """Do what `plan` does in a running event loop."""
+    database = in_loop(url, pooler=pooler)
+    del url
+    return await in_greenlet(lambda: _plan(database, schema))
+
+
+def history(
+    url: Address | None = None, *, schema: str | None = None, pooler: bool | None = None
+) -> tuple[Revision, ...]:
+    """List the revisions of this package, oldest first, and when a database applied each.
+
+    Args:
+        url: As for `upgrade`; None (the default) lists the revisions alone.
+        schema: As for `upgrade`.
+        pooler: As for `upgrade`.
+
+    Raises:
+        TodoSchemaError: Whatever `status` raises.
+
+    """
+    if url is None:
+        return _revisions()
+    database = blocking(url, pooler=pooler)
+    del url
+    return _history(database, schema)
+
+
+async def history_async(
+    url: AsyncAddress | None = None, *, schema: str | None = None, pooler: bool | None = None
+) -> tuple[Revision, ...]:
+    """Do what `history` does in a running event loop."""
+    if url is None:
+        return _revisions()
+    database = in_loop(url, pooler=pooler)
+    del url
+    return await in_greenlet(lambda: _history(database, schema))
+
+
+def sql(
+    url: Address | None = None,
+    *,
+    start: str | int = BASE,
+    to: str | int = HEAD,
+    schema: str | None = None,
+    pooler: bool | None = None,
+) -> str:
+    r"""Return the script for psql that leads from one revision to another, up or down.
+
+    It does all that `upgrade` does, bookkeeping included: afterwards `upgrade` finds the database current. It
+    stops at the first error (`\set ON_ERROR_STOP on`), and each revision is one transaction.
+
+    Args:
+        url: A database whose own revision is the `start`; as for `upgrade`. None (the default) asks nobody.
+        start: The revision to start from, where no database is asked.
+        to: The revision to end at.
+        schema: The PostgreSQL schema; None is `public`, or the one that the database given uses.
+        pooler: As for `upgrade`.
+
+    Raises:
+        UnknownRevisionError: This package has no such revision, or there is nothing between the two.
+        TodoSchemaError: Whatever `status` raises, where a database is asked.
+
+    """
+    if url is None:
+        return _script("public" if schema is None else schema, start, to)
+    database = blocking(url, pooler=pooler)
+    del url
+    return _sql(database, to, schema)
+
+
+async def sql_async(
+    url: AsyncAddress | None = None,
+    *,
+    start: str | int = BASE,
+    to: str | int = HEAD,
+    schema: str | None = None,
+    pooler: bool | None = None,
+) -> str:
+    """Do what `sql` does in a running event loop."""
+    if url is None:
+        return _script("public" if schema is None else schema, start, to)
+    database = in_loop(url, pooler=pooler)
+    del url
+    return await in_greenlet(lambda: _sql(database, to, schema))
+
+
+def _plan(database: Database, schema: str | None) -> Plan:
+    from todo_schema import catalog, runner, verdict  # noqa: PLC0415  # imports Alembic
+
+    with database.wire(schema) as wire:
+        found = inspection.read(wire, schema)
+        verdict.refuse(found)
+        version = found.version
+        if found.state is State.UNVERSIONED:
+            version = verdict.recognise(found, catalog.read_alone(wire, found.schema))
+    steps = tuple(
+        PlannedStep(r.revision, r.summary, r.details, runner.render(r.revision)) for r in runner.due(version)
+    )
+    return Plan(found.state, steps)
+
+
+def _revisions() -> tuple[Revision, ...]:
+    from todo_schema import runner  # noqa: PLC0415  # imports Alembic
+
+    return runner.revisions()
+
+
+def _history(database: Database, schema: str | None) -> tuple[Revision, ...]:
+    with database.wire(schema) as wire:
+        found = inspection.read(wire, schema)
+        rows = _applied(wire, found) if HISTORY_TABLE in found.tables else {}
+    return tuple(_with_row(revision, rows.get(revision.revision)) for revision in _revisions())
+
+
+def _applied(wire: Wire, found: Found) -> dict[str, tuple[object, ...]]:
+    rows = wire.fetch(
+        f"""SELECT DISTINCT ON (ordinal) revision, applied_at, duration, package_version, role
+        FROM {identifier(found.schema)}.{HISTORY_TABLE}
+        WHERE line = 'expand' AND ordinal BETWEEN 1 AND {found.version or 0} AND action <> 'downgrade'
+        ORDER BY ordinal, id DESC"""
+    )
+    return {str(row[0]): row[1:] for row in rows}
+
+
+def _with_row(revision: Revision, facts: tuple[object, ...] | None) -> Revision:
+    if facts is None:
+        return revision
+    applied_at, duration, package_version, role = facts
+    return replace(
+        revision,
+        # psycopg gives it in the session's time zone, asyncpg in UTC.
+        applied_at=cast("datetime", applied_at).astimezone(UTC),
+        duration=cast("timedelta", duration),
+        package_version=str(package_version),
+        role=str(role),
+    )
+
+
+def _sql(database: Database, to: str | int, schema: str | None) -> str:
+    from todo_schema import verdict  # noqa: PLC0415  # the boot check needs none of this
+
+    with database.wire(schema) as wire:
+        found = inspection.read(wire, schema)
+    verdict.refuse(found)
+    if found.state is State.AHEAD:
+        raise verdict.beyond(found)
+    if found.state is State.UNVERSIONED:
+        raise verdict.outdated(found)
+    return _script(found.schema, BASE if found.version is None else found.version, to)
+
+
+def _script(schema: str, start: str | int, to: str | int) -> str:
+    from todo_schema import offline, runner  # noqa: PLC0415  # imports Alembic
+
+    return offline.script(schema, runner.find(start), runner.find(to))

@@ -1,0 +1,301 @@
+"""Applies one revision in one transaction, on a connection, without Alembic's globals.
+
+`alembic.op` and `alembic.context` are proxies of the module: two threads, or two coroutines, that migrate at
+once send their DDL to each other's database. So no Config, no env.py and no proxy is used here: a
+MigrationContext and an Operations object belong to one connection, and revision files take `op` as an argument.
+"""
+
+import hashlib
+import inspect
+import io
+import random
+import time
+from collections.abc import Callable, Iterable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from alembic.operations import Operations
+from alembic.runtime.migration import MigrationContext, MigrationStep
+from alembic.script import Script, ScriptDirectory
+from sqlalchemy import Connection
+
+from todo_schema import bookkeeping, locks
+from todo_schema.compatibility import (
+    BASE,
+    BOOKKEEPING_TABLES,
+    ENTITY_TABLES,
+    VERSION_TABLE,
+    ordinal_of,
+)
+from todo_schema.diagnosis import statement_error
+from todo_schema.driver_errors import (
+    DEADLOCK_DETECTED,
+    DUPLICATE_SCHEMA,
+    DUPLICATE_TABLE,
+    LOCK_NOT_AVAILABLE,
+    UNIQUE_VIOLATION,
+    is_connection_lost,
+    reason,
+    sqlstate,
+)
+from todo_schema.errors import (
+    MigrationFailedError,
+    MigrationLockedError,
+    TodoSchemaError,
+    UnknownRevisionError,
+)
+from todo_schema.inspection import Found
+from todo_schema.reports import AppliedStep, Revision
+from todo_schema.wires import TransactionWire
+
+_FOLDER = Path(__file__).parent / "migrations"
+_LOCK_TIMEOUT_MS = 2000
+_BOOTSTRAP_TRIES = 5
+
+
+class VersionMovedError(Exception):
+    """The version table no longer says what this step starts from: another process was faster."""
+
+
+@cache
+def scripts() -> ScriptDirectory:
+    """Return the revisions of this package."""
+    return ScriptDirectory(str(_FOLDER), version_locations=[str(_FOLDER / "versions")])
+
+
+@cache
+def revisions() -> tuple[Revision, ...]:
+    """Return the revisions of this package, oldest first, as their files describe them."""
+    newest_first: Iterable[Script] = scripts().walk_revisions()
+    return tuple(_describe(script) for script in reversed(list(newest_first)))
+
+
+def find(name: str | int) -> str:
+    """Return the revision that a person means: `2`, `"2"`, `"002"`, or `"base"`.
+
+    Raises:
+        UnknownRevisionError: This package has no such revision.
+
+    """
+    wanted = f"{int(name):03d}" if str(name).isascii() and str(name).isdigit() else str(name)
+    known = [BASE, *(revision.revision for revision in revisions())]
+    if wanted not in known:
+        raise UnknownRevisionError(
+            f"revision {wanted!r}",
+            f"one of {', '.join(known)}",
+            "correct the revision, or install the version of todo-schema that contains it",
+        )
+    return wanted
+
+
+def due(version: int | None) -> tuple[Revision, ...]:
+    """Return the revisions that lead from a schema version to the head, in order."""
+    return tuple(
+        revision for revision in revisions() if (ordinal_of(revision.revision) or 0) > (version or 0)
+    )
+
+
+def undue(version: int | None, to: str) -> tuple[Revision, ...]:
+    """Return the revisions that have to be undone to get from a schema version down to `to`, in order."""
+    floor = ordinal_of(to) or 0
+    between = [r for r in revisions() if floor < (ordinal_of(r.revision) or 0) <= (version or 0)]
+    return tuple(reversed(between))
+
+
+def below(revision: str) -> str:
+    """Return the revision that comes before, `base` before the first."""
+    down = scripts().get_revision(revision).down_revision
+    return down if isinstance(down, str) else BASE
+
+
+def apply(
+    connection: Connection,
+    found: Found,
+    revision: Revision,
+    *,
+    downward: bool = False,
+    deadline: float,
+    sleep: Callable[[float], None],
+) -> AppliedStep:
+    """Apply or undo one revision, with its bookkeeping, in one transaction.
+
+    A step that cannot get its locks lets go of everything and tries again, so that no reader or writer
+    queues behind it for longer than the lock timeout.
+
+    Args:
+        connection: A connection in no transaction.
+        found: What the database held as the step was decided on; its version is compared again under lock.
+        revision: What to apply.
+        downward: Undo it instead.
+        deadline: When to give up for want of a lock, on `time.monotonic`'s clock.
+        sleep: Pauses for so many seconds.
+
+    Raises:
+        VersionMovedError: Another process applied it meanwhile.
+        MigrationLockedError: Another session held a lock on our tables until the deadline.
+        InsufficientPrivilegeError: The role lacks a right.
+        ReadOnlyDatabaseError: Nothing can be written.
+        MigrationFailedError: The revision itself failed, or the connection was lost.
+
+    """
+    before = below(revision.revision) if not downward else revision.revision
+    after = revision.revision if not downward else below(revision.revision)
+
+    def work(wire: TransactionWire) -> None:
+        expect_version(wire, found.schema, None if before == BASE else before)
+        _run(connection, found.schema, revision.revision, downward=downward)
+        action = "downgrade" if downward else "upgrade"
+        file = None if after == BASE else checksum(after)
+        wire.run(bookkeeping.record_statement(found.schema, after, action, file, bookkeeping.this_host()))
+
+    started = time.perf_counter()
+    in_transaction(connection, found, revision.revision, work, deadline=deadline, sleep=sleep)
+    return AppliedStep(revision.revision, revision.summary, time.perf_counter() - started)
+
+
+def in_transaction(
+    connection: Connection,
+    found: Found,
+    revision: str,
+    work: Callable[[TransactionWire], None],
+    *,
+    deadline: float,
+    sleep: Callable[[float], None],
+) -> None:
+    """Do one piece of work in one transaction with the version table locked; the parameters are `apply`'s."""
+    wire = TransactionWire(connection)
+    pause = 0.1
+    while True:
+        try:
+            with connection.begin():
+                wire.run(bookkeeping.settings_statement(found.schema, _LOCK_TIMEOUT_MS))
+                _bootstrap(connection, wire, found)
+                wire.run(bookkeeping.lock_statement(found.schema))
+                work(wire)
+        except (VersionMovedError, TodoSchemaError):
+            raise
+        except Exception as error:
+            if sqlstate(error) not in {LOCK_NOT_AVAILABLE, DEADLOCK_DETECTED}:
+                raise _explain(error, found, revision) from error
+            tables = ENTITY_TABLES | BOOKKEEPING_TABLES
+            with connection.begin():
+                blockers = ", ".join(locks.table_holders(wire, found.schema, tables))
+            if time.monotonic() >= deadline:
+                raise _blocked(found, revision, blockers) from error
+        else:
+            return
+        sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311  # not a secret
+        pause = min(pause * 2, 2.0)
+
+
+def expect_version(wire: TransactionWire, schema: str, revision: str | None) -> None:
+    """Compare the locked version table with what a step starts from. Raises VersionMovedError."""
+    rows = {str(row[0]) for row in wire.fetch(bookkeeping.versions_query(schema))}
+    if {row for row in rows if ordinal_of(row)} != ({revision} if revision is not None else set()):
+        raise VersionMovedError(revision)
+
+
+def render(revision: str, *, downward: bool = False) -> str:
+    """Return the SQL of one revision, without its bookkeeping."""
+    buffer = io.StringIO()
+    context = MigrationContext.configure(
+        dialect_name="postgresql",
+        # With the driver's own parameter style a per cent sign would come out doubled.
+        dialect_opts={"paramstyle": "named"},
+        opts={"as_sql": True, "output_buffer": buffer},
+    )
+    script = scripts().get_revision(revision)
+    (script.module.downgrade if downward else script.module.upgrade)(Operations(context))
+    return buffer.getvalue().strip()
+
+
+def checksum(revision: str) -> str:
+    """Return the SHA-256 of a revision file, the same whatever line endings a checkout gave it."""
+    source = Path(scripts().get_revision(revision).path).read_bytes()
+    return hashlib.sha256(source.replace(b"\r\n", b"\n").replace(b"\r", b"\n")).hexdigest()
+
+
+def _bootstrap(connection: Connection, wire: TransactionWire, found: Found) -> None:
+    """Make what is missing of the schema and of our bookkeeping tables.
+
+    Safe without the migration lock: where another process commits the same table first, PostgreSQL ends our
+    CREATE with an error, and the next look finds the table.
+    """
+    for attempt in range(_BOOTSTRAP_TRIES):
+        try:
+            with connection.begin_nested():
+                _create_missing(wire, found.schema)
+        except Exception as error:
+            last = attempt == _BOOTSTRAP_TRIES - 1
+            if last or sqlstate(error) not in {DUPLICATE_TABLE, DUPLICATE_SCHEMA, UNIQUE_VIOLATION}:
+                raise
+        else:
+            return
+
+
+def _create_missing(wire: TransactionWire, schema: str) -> None:
+    ((exists, tables),) = wire.fetch(bookkeeping.missing_query(schema))
+    assert isinstance(tables, list)  # noqa: S101  # an array of PostgreSQL is a list on every driver
+    if not exists:
+        wire.run(bookkeeping.create_schema_statement(schema))
+    for table, statements in bookkeeping.create_table_statements(schema).items():
+        if table not in tables:
+            for statement in statements:
+                wire.run(statement)
+
+
+def _run(connection: Connection, schema: str, revision: str, *, downward: bool) -> None:
+    # The transaction is ours and is open: Alembic sees that and neither begins nor commits one.
+    context = MigrationContext.configure(connection, opts=_options(schema, revision, downward=downward))
+    context.run_migrations(op=Operations(context))
+
+
+def _options(schema: str, revision: str, *, downward: bool) -> dict[str, Any]:
+    def steps(_heads: Any, _context: MigrationContext) -> list[Any]:
+        script, revision_map = scripts().get_revision(revision), scripts().revision_map
+        if downward:
+            return [MigrationStep.downgrade_from_script(revision_map, script)]
+        return [MigrationStep.upgrade_from_script(revision_map, script)]
+
+    return {
+        "fn": steps,
+        "script": scripts(),
+        "version_table": VERSION_TABLE,
+        "version_table_schema": schema,
+        "transaction_per_migration": True,
+    }
+
+
+def _describe(script: Script) -> Revision:
+    summary, _, details = inspect.cleandoc(script.module.__doc__ or "").partition("\n")
+    return Revision(script.revision, summary.rstrip("."), details.strip(), checksum(script.revision))
+
+
+def _explain(error: Exception, found: Found, revision: str) -> TodoSchemaError:
+    known = statement_error(error, found)
+    if known is not None:
+        return known
+    if is_connection_lost(error):
+        return MigrationFailedError(
+            f"the connection to database {found.database} was lost while revision {revision} was applied: "
+            f"{reason(error)}",
+            "a connection that lasts until the revision is committed",
+            "call again: a revision is applied whole or not at all, and what is applied is not repeated",
+            revision,
+        )
+    return MigrationFailedError(
+        f"revision {revision} failed and was rolled back: {reason(error)}",
+        f"a database in which revision {revision} can be applied",
+        "remove the reason and call again: it goes on from the revision before",
+        revision,
+    )
+
+
+def _blocked(found: Found, revision: str, blockers: str) -> MigrationLockedError:
+    return MigrationLockedError(
+        f"revision {revision} could not lock the tables of schema {found.schema}, which were held by "
+        f"{blockers or 'sessions that have ended meanwhile'}",
+        f"a lock on them for at most {_LOCK_TIMEOUT_MS / 1000:g} s at a time",
+        "let that session finish and call again, give a longer timeout, or: SELECT pg_terminate_backend(its pid);",
+    )

@@ -1,0 +1,150 @@
+"""What is said about a database that this package may not use as it is."""
+
+from todo_schema import catalog
+from todo_schema.catalog import Catalog, Comparison
+from todo_schema.compatibility import ENTITY_TABLES, PACKAGE_VERSION, SCHEMA_VERSION, State
+from todo_schema.errors import (
+    SchemaDriftError,
+    SchemaOutdatedError,
+    SchemaTooNewError,
+    UnversionedSchemaError,
+)
+from todo_schema.inspection import Found
+
+_SHOWN = 20
+
+
+def refuse(found: Found) -> None:
+    """Raise where nobody may go on: the database has moved past us, or its tables are gone."""
+    if found.state is State.TOO_NEW:
+        raise too_new(found)
+    missing = ENTITY_TABLES - found.tables
+    if found.version is not None and missing:
+        lines = tuple(f"table {table}: missing" for table in sorted(missing))
+        raise drifted(found, Comparison(lines, ()))
+
+
+def require_usable(found: Found) -> None:
+    """Raise unless this package can work with the database as it is now.
+
+    Raises:
+        SchemaOutdatedError: It is empty or older than this package.
+        SchemaTooNewError: It has dropped what this package needs.
+        SchemaDriftError: A table of ours is missing.
+
+    """
+    refuse(found)
+    if found.state in (State.EMPTY, State.BEHIND):
+        raise outdated(found)
+
+
+def outdated(found: Found) -> SchemaOutdatedError:
+    """Say that the database is older than the package."""
+    has = "none of our tables" if found.state is State.EMPTY else f"schema {found.version}"
+    return SchemaOutdatedError(
+        f"{has} in database {found.database}, schema {found.schema}",
+        f"schema {SCHEMA_VERSION} (todo-schema {PACKAGE_VERSION})",
+        f"todo-schema upgrade --url URL{_option(found)}",
+    )
+
+
+def too_new(found: Found) -> SchemaTooNewError:
+    """Say that the database has moved past the package."""
+    return SchemaTooNewError(
+        f"schema {found.version} in database {found.database}, "
+        f"which asks for packages of schema {found.floor} or newer",
+        f"a package of schema {found.floor} or newer; this is todo-schema {PACKAGE_VERSION} of schema {SCHEMA_VERSION}",
+        'pip install --upgrade "todo-schema"',
+    )
+
+
+def beyond(found: Found) -> SchemaTooNewError:
+    """Say that only a newer package can undo what a newer package applied."""
+    return SchemaTooNewError(
+        f"schema {found.version} in database {found.database}",
+        f"the package that contains revision {found.version:03d}, to undo it; "
+        f"this is todo-schema {PACKAGE_VERSION} of schema {SCHEMA_VERSION}",
+        'pip install --upgrade "todo-schema", then downgrade with that one',
+    )
+
+
+def unversioned(found: Found, nearest: int, comparison: Comparison) -> UnversionedSchemaError:
+    """Say how tables that have our names differ from ours."""
+    lines = comparison.differences + comparison.extras
+    return UnversionedSchemaError(
+        f"tables {', '.join(sorted(found.entities))} without a version of ours in database {found.database}, "
+        f"schema {found.schema}; they are not those of schema {nearest}: {_listed(lines)}",
+        "an empty schema, or tables that are exactly those of a known schema version",
+        "if they are somebody else's, install beside them: todo-schema upgrade --url URL --schema todo; "
+        f"if they are ours, mend the differences and then: todo-schema stamp {nearest:03d} --url URL{_option(found)}",
+        lines,
+    )
+
+
+def drifted(found: Found, comparison: Comparison) -> SchemaDriftError:
+    """Say how the tables differ from what the recorded version says."""
+    return SchemaDriftError(
+        f"database {found.database}, schema {found.schema} records schema {found.version}, "
+        f"but its tables differ: {_listed(comparison.differences)}",
+        f"the tables of schema {found.version}",
+        "restore them from a backup, or mend the differences by hand; "
+        f"todo-schema sql --schema {found.schema!r} prints how they are made",
+        comparison.differences,
+    )
+
+
+def recognise(found: Found, existing: Catalog) -> int:
+    """Return the schema version that unversioned tables are exactly those of.
+
+    Raises:
+        UnversionedSchemaError: They are those of none; it lists the differences from the nearest one.
+
+    """
+    ours = catalog.entities(existing)
+    compared = [
+        (version, catalog.compare(ours, catalog.entities(catalog.expected(version))))
+        for version in catalog.known_versions()
+    ]
+    for version, comparison in compared:
+        if comparison.is_equal:
+            return version
+    nearest, comparison = min(compared, key=lambda pair: len(pair[1].differences) + len(pair[1].extras))
+    raise unversioned(found, nearest, comparison)
+
+
+def unrecorded(found: Found, existing: Catalog) -> UnversionedSchemaError:
+    """Say that tables have no version, whether or not `upgrade` would recognise them."""
+    try:
+        version = recognise(found, existing)
+    except UnversionedSchemaError as error:
+        return error
+    return UnversionedSchemaError(
+        f"the tables of schema {version} without a version row in database {found.database}, schema {found.schema}",
+        "the version row",
+        f"todo-schema upgrade --url URL{_option(found)} recognises the tables and records it",
+    )
+
+
+def compare_with_version(found: Found, existing: Catalog) -> Comparison:
+    """Compare the tables with what the recorded version asks for.
+
+    Of a database that is newer than this package only our own tables and columns are asked for: what else
+    the newer version brought cannot be known here.
+    """
+    if found.version is None:
+        return Comparison((), ())
+    if found.version > SCHEMA_VERSION:
+        names = catalog.names_only(catalog.expected(SCHEMA_VERSION))
+        missing = tuple(f"{name}: missing" for name in sorted(names - existing.keys()))
+        return Comparison(missing, ())
+    return catalog.compare(existing, catalog.expected(found.version))
+
+
+def _listed(lines: tuple[str, ...]) -> str:
+    shown = "; ".join(lines[:_SHOWN])
+    more = len(lines) - _SHOWN
+    return f"{shown}; and {more} more" if more > 0 else shown
+
+
+def _option(found: Found) -> str:
+    return "" if found.schema == "public" else f" --schema {found.schema}"
