@@ -1,0 +1,113 @@
+"""Processes that have imported everything before they begin: forked from one that is started once."""
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from tests.support.processes import CHECKOUT, SOURCE, clean_environment
+
+# What boots where nothing else is asked for.
+UPGRADE = """
+from todo_schema import runner, upgrade
+runner.revisions()
+def boot(url):
+    return upgrade(url).as_dict()
+"""
+UPGRADE_ASYNC = """
+from todo_schema import runner, upgrade_async
+runner.revisions()
+async def boot(url):
+    return (await upgrade_async(url)).as_dict()
+"""
+
+
+class Forker:
+    """A process that forks others, as often as it is asked; see `forker`."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        """Take the process, which is ready."""
+        self._process = process
+
+    def start(self, url: str, n: int = 1) -> list[int]:
+        """Start n processes that call boot(url); return their ids. `outcomes` waits for them."""
+        assert self._process.stdin
+        self._process.stdin.write(json.dumps({"n": n, "url": url}) + "\n")
+        self._process.stdin.flush()
+        pids: list[int] = self._answer()
+        return pids
+
+    def outcomes(self) -> list[dict[str, Any]]:
+        """Wait for all that were started, and return what became of each, as `fork_race` does."""
+        outcomes: list[dict[str, Any]] = self._answer()
+        return outcomes
+
+    def race(self, n: int, url: str) -> list[dict[str, Any]]:
+        """Start n processes and wait for them."""
+        self.start(url, n)
+        return self.outcomes()
+
+    def _answer(self) -> Any:
+        assert self._process.stdout
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"the forker ended with {self._process.wait()}")
+        return json.loads(line)
+
+
+@contextmanager
+def forker(snippet: str = UPGRADE, *, pythonpath: Path | None = None) -> Iterator[Forker]:
+    """Give a forker whose processes run `boot` of `snippet` with the package in `pythonpath`."""
+    path = os.pathsep.join([str(pythonpath or SOURCE), str(CHECKOUT)])
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.support.forker", snippet],
+        env=clean_environment({"PYTHONPATH": path}),
+        cwd=CHECKOUT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        # A group of its own, so that whatever it forked can be killed with it.
+        start_new_session=True,
+    )
+    try:
+        yield Forker(process)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        with process:
+            pass
+
+
+def kill(pid: int) -> None:
+    """Kill a process with SIGKILL and wait for its end: its connections are closed by then."""
+    with suppress(ProcessLookupError):
+        end = os.pidfd_open(pid)
+        try:
+            os.kill(pid, signal.SIGKILL)
+            select.select([end], [], [])
+        finally:
+            os.close(end)
+
+
+def main(snippet: str) -> None:
+    """Fork processes for each line that asks for them."""
+    from tests.support import forking
+
+    forking.import_everything()
+    namespace: dict[str, Any] = {}
+    exec(compile(snippet, "<snippet>", "exec"), namespace)
+    for line in sys.stdin:
+        asked = json.loads(line)
+        racers = [forking.fork(namespace["boot"], asked["url"]) for _ in range(asked["n"])]
+        print(json.dumps([pid for pid, _ in racers]), flush=True)
+        print(json.dumps([forking.outcome(*racer) for racer in racers]), flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,29 @@
+"""Whether a database is what a clean migration leaves, and how to make it empty again."""
+
+from tests.support.catalog_dump import dump
+from tests.support.servers import execute
+
+_TABLES = "tasks, messages, conversations, users, todo_schema_history, todo_schema_version"
+
+
+def assert_migrated(url: str, clean: str, *revisions: str) -> None:
+    """Assert that a database has the catalogue `clean` and was brought there by each revision once, in order."""
+    assert dump(url) == clean
+    assert execute(url, "SELECT version_num FROM todo_schema_version") == [(revisions[-1],)]
+    applied = execute(url, "SELECT revision FROM todo_schema_history WHERE action = 'upgrade' ORDER BY id")
+    assert applied == [(revision,) for revision in revisions]
+    assert execute(url, "SELECT count(*) FROM todo_schema_history") == [(len(revisions),)]
+
+
+def empty(url: str) -> None:
+    """Drop the tables of ours that there are."""
+    execute(url, f"DROP TABLE IF EXISTS {_TABLES}")
+
+
+def clients(url: str) -> list[tuple[int, str]]:
+    """The other clients of a database: their process ids and application names."""
+    return execute(
+        url,
+        "SELECT pid, application_name FROM pg_stat_activity WHERE datname = current_database()"
+        " AND backend_type = 'client backend' AND pid <> pg_backend_pid()",
+    )

@@ -1,0 +1,122 @@
+"""Copies of the package with other revisions, other code, or as a wheel."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tests.support.processes import CHECKOUT, SOURCE, run_python
+from tests.support.servers import Server
+
+_WRITE_CATALOGUES = """
+import sys
+from pathlib import Path
+
+from tests.support.servers import given_server
+from tests.write_catalog import write_catalogs
+from todo_schema import SCHEMA_VERSION
+
+with given_server(sys.argv[1]) as server:
+    write_catalogs(server, Path(sys.argv[2], "todo_schema", "migrations", "catalog"), SCHEMA_VERSION)
+"""
+
+# A revision that nobody has released, for tests of what happens after 001: {name of the file: its text}.
+SECOND_REVISION = {
+    "002_add_task_note.py": '''\
+"""A note on a task.
+
+Gain: a task can carry a note.
+Locks: tasks, for a few milliseconds.
+Older packages: do not see it.
+Going back: loses every note.
+"""
+
+import sqlalchemy as sa
+from alembic.operations import Operations
+
+revision = "002"
+down_revision = "001"
+
+
+def upgrade(op: Operations) -> None:
+    """Add the column."""
+    op.add_column("tasks", sa.Column("note", sa.Text(), nullable=True, comment="Anything else."))
+
+
+def downgrade(op: Operations) -> None:
+    """Drop the column."""
+    op.drop_column("tasks", "note")
+'''
+}
+
+
+def throwaway_package(
+    folder: Path,
+    revisions: Mapping[str, str] | None = None,
+    *,
+    schema_version: int | None = None,
+    edits: Sequence[tuple[str, str, str]] = (),
+) -> Path:
+    """Copy the package into `folder` with more revisions, and return `folder`: the PYTHONPATH of the copy.
+
+    Args:
+        folder: Where the package goes, as `folder/todo_schema`.
+        revisions: The text of each revision to add, by the name of its file.
+        schema_version: What the copy's SCHEMA_VERSION is.
+        edits: (path inside the package, text that it contains once, text to put there instead).
+
+    """
+    package = folder / "todo_schema"
+    shutil.copytree(SOURCE / "todo_schema", package, ignore=shutil.ignore_patterns("__pycache__"))
+    for name, text in (revisions or {}).items():
+        (package / "migrations" / "versions" / name).write_text(text, encoding="utf-8")
+    if schema_version is not None:
+        path = package / "compatibility.py"
+        text, found = re.subn(
+            r"^(SCHEMA_VERSION\b.*= )\d+$", rf"\g<1>{schema_version}", path.read_text(), flags=re.MULTILINE
+        )
+        assert found == 1, f"{path} has {found} lines that set SCHEMA_VERSION"
+        path.write_text(text)
+    for name, old, new in edits:
+        path = package / name
+        text = path.read_text(encoding="utf-8")
+        assert text.count(old) == 1, f"{name} contains {text.count(old)} times: {old}"
+        path.write_text(text.replace(old, new), encoding="utf-8")
+    return folder
+
+
+def write_catalogues(folder: Path, server: Server) -> None:
+    """Write the catalogue file of each schema version of a throw-away package, with the package's own code."""
+    done = run_python(
+        _WRITE_CATALOGUES,
+        server.url(),
+        str(folder),
+        env={"PYTHONPATH": os.pathsep.join([str(folder), str(CHECKOUT)])},
+    )
+    if done.returncode:
+        raise RuntimeError(f"the catalogues of {folder} were not written: {done.stderr}")
+
+
+def build_wheel(destination: Path) -> Path:
+    """Build the wheel of this checkout into `destination` and return its path."""
+    done = subprocess.run(
+        [sys.executable, "-m", "build", "--wheel", *_isolation(), "--outdir", destination, CHECKOUT],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    if done.returncode:
+        raise RuntimeError(f"the wheel was not built: {done.stdout}\n{done.stderr}")
+    (wheel,) = destination.glob("*.whl")
+    return wheel
+
+
+def _isolation() -> tuple[str, ...]:
+    """Without an environment of its own the build needs no network, but then hatchling has to be here."""
+    from importlib.util import find_spec
+
+    return ("--no-isolation",) if find_spec("hatchling") else ()

@@ -1,0 +1,127 @@
+"""The PostgreSQL servers that the tests run against, as urls and plain SQL."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, LiteralString, cast
+from urllib.parse import quote, urlencode
+from uuid import uuid4
+
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
+
+from todo_schema.embedded import postgres
+
+# What makes commits slow and crashes safe; a test database needs neither.
+FAST_SETTINGS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+
+
+def database_name(database: str) -> str:
+    """The name of a database that is given by its name or by a url of it."""
+    return str(conninfo_to_dict(database)["dbname"]) if "://" in database else database
+
+
+def execute(url: str, statement: str, parameters: tuple[object, ...] | None = None) -> list[tuple[Any, ...]]:
+    """Run `statement` on a connection of its own, in autocommit, and return its rows.
+
+    Several statements separated by `;` are possible without parameters; the rows are the last one's.
+    """
+    # Of a SQL_ASCII database psycopg would give the text as bytes.
+    with psycopg.connect(url, autocommit=True, connect_timeout=10, client_encoding="utf8") as connection:
+        cursor = connection.execute(cast("LiteralString", statement), parameters)
+        while cursor.nextset():
+            pass
+        return [] if cursor.description is None else cursor.fetchall()
+
+
+class Server:
+    """A running PostgreSQL, reached as a superuser through the url that it was made from."""
+
+    def __init__(self, url: str) -> None:
+        """Take the url of a superuser; nothing is opened."""
+        parts = conninfo_to_dict(url)
+        self.host = str(parts.pop("host", "localhost"))
+        self.port = int(str(parts.pop("port", 5432)))
+        self.user = str(parts.pop("user", "postgres"))
+        self.password = str(parts.pop("password", ""))
+        parts.pop("dbname", None)
+        self._query = {name: str(value) for name, value in parts.items()}
+        self._made: list[str] = []
+
+    @property
+    def version(self) -> int:
+        """The version as one number: 180006 is 18.6."""
+        return int(self.execute("SHOW server_version_num")[0][0])
+
+    def url(self, database: str = "postgres", user: str | None = None, password: str | None = None) -> str:
+        """The url of `database` (a name, or a url whose name counts), for the superuser or `user`."""
+        query = dict(self._query)
+        address = ""
+        if self.host.startswith("/"):
+            query |= {"host": self.host, "port": str(self.port)}
+        else:
+            host = f"[{self.host}]" if ":" in self.host else self.host
+            address = f"{host}:{self.port}"
+        if password is None and user in (None, self.user):
+            password = self.password
+        login = quote(user or self.user, safe="") + (f":{quote(password, safe='')}" if password else "")
+        text = f"postgresql://{login}@{address}/{quote(database_name(database), safe='')}"
+        return f"{text}?{urlencode(query, safe='/')}" if query else text
+
+    def execute(self, statement: str, database: str = "postgres") -> list[tuple[Any, ...]]:
+        """Run `statement` as the superuser in `database` (a name or a url), in autocommit, for its rows."""
+        return execute(self.url(database), statement)
+
+    def create_database(
+        self, name: str | None = None, *, encoding: str = "UTF8", template: str | None = None
+    ) -> str:
+        """Create a database and return its url; the name is a new one where none is given.
+
+        `template` (a name or a url) is copied as it is, with its encoding; nobody may be connected to it.
+        """
+        name = name or f"test_{uuid4().hex[:12]}"
+        if template is None:
+            # Every encoding accepts locale C, and only template0 may be copied into another encoding.
+            source: sql.Composable = sql.SQL("template0 ENCODING {} LOCALE 'C'").format(encoding)
+        else:
+            source = sql.Identifier(database_name(template))
+        self.execute(
+            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), source).as_string()
+        )
+        self._made.append(name)
+        return self.url(name)
+
+    def drop_database(self, database: str) -> None:
+        """Drop a database (a name or a url) if it exists, ending its sessions."""
+        name = database_name(database)
+        self.execute(
+            sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)).as_string()
+        )
+        if name in self._made:
+            self._made.remove(name)
+
+    def drop_databases(self) -> None:
+        """Drop every database that was made by create_database and not dropped since."""
+        for name in tuple(self._made):
+            self.drop_database(name)
+
+
+@contextmanager
+def embedded_server() -> Iterator[Server]:
+    """A server from the wheel in a temporary folder, made fast in ways that only a test may want."""
+    with postgres() as url:
+        server = Server(url)
+        for name, value in FAST_SETTINGS.items():
+            server.execute(f"ALTER SYSTEM SET {name} = {value}")
+        server.execute("SELECT pg_reload_conf()")
+        yield server
+
+
+@contextmanager
+def given_server(url: str) -> Iterator[Server]:
+    """The server that somebody else runs at `url`: it keeps its settings and gets its databases dropped."""
+    server = Server(url)
+    try:
+        yield server
+    finally:
+        server.drop_databases()
