@@ -1,0 +1,67 @@
+# Two commands for everybody: `make demo` and `make test`. Both set up all they need below .venv.
+
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+VENV ?= .venv
+RUN = $(VENV)/bin/python
+PIP = $(RUN) -m pip --quiet --disable-pip-version-check
+# Two at a time: the suite waits for servers more than it computes.
+TESTS ?= -n 2 --dist loadgroup
+SOURCES = src tests benchmarks examples
+
+.PHONY: demo test quick lint types imports floors catalog diagram bench clean help
+
+help: ## Say what there is.
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+
+demo: $(VENV)/.package ## Boot replicas on an embedded PostgreSQL, and show what each did.
+	$(RUN) -m todo_schema demo
+
+test: $(VENV)/.dev ## Run every test.
+	$(RUN) -m pytest $(TESTS)
+
+quick: $(VENV)/.dev ## Run the tests that take little time.
+	$(RUN) -m pytest $(TESTS) -m "not slow"
+
+lint: $(VENV)/.dev ## Check the style.
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+
+types: $(VENV)/.dev ## Check the types: the package strictly, and a consumer as two checkers see it.
+	$(RUN) -m mypy
+	$(RUN) -m mypy --strict tests/consumer.py
+	$(RUN) -m pyright --pythonpath $(RUN) tests/consumer.py
+
+imports: $(VENV)/.dev ## Check who imports whom.
+	$(VENV)/bin/lint-imports
+
+floors: ## Run the tests with the oldest dependencies that pyproject.toml allows.
+	$(MAKE) quick VENV=.venv-floors FLOORS=1
+
+catalog: $(VENV)/.dev ## After a new revision: write down what each schema version contains.
+	$(RUN) -m tests.write_catalog
+
+diagram: $(VENV)/.dev ## After a change of the models: draw the README's diagram again.
+	$(RUN) -m tests.diagram
+
+bench: $(VENV)/.dev ## Measure; prints tables.
+	$(RUN) -m benchmarks
+
+clean: ## Remove what the other targets made.
+	rm -rf .venv .venv-* dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+
+# Debian's Python may lack ensurepip; its pip can still fill an environment from outside.
+$(VENV)/.made:
+	@test -n "$(PYTHON)" || { echo "found: no Python 3.11 or newer; needed: one; cure: make PYTHON=/path/to/python3"; exit 1; }
+	$(PYTHON) -m venv $(VENV) 2>/dev/null || { $(PYTHON) -m venv --clear --without-pip $(VENV) && \
+		$(PYTHON) -m pip --quiet --python $(RUN) install pip; }
+	$(PIP) install --upgrade "pip>=25.1"
+	@touch $@
+
+$(VENV)/.package: pyproject.toml | $(VENV)/.made
+	$(PIP) install --editable ".[cli,embedded]"
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml | $(VENV)/.made
+	$(PIP) install --editable ".[cli,embedded,testing]" --group dev $(if $(FLOORS),--group floors)
+	@touch $@

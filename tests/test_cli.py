@@ -1,0 +1,172 @@
+"""The command line: what it prints, for people and for programs, and how it exits."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+import todo_schema
+from tests.support.processes import run_python
+from todo_schema import __main__ as entry
+from todo_schema.cli import Exit, app
+
+COMMANDS = ["upgrade", "status", "check", "history", "plan", "sql", "downgrade", "stamp", "demo"]
+
+
+def call(*arguments, url=None):
+    environment = {"DATABASE_URL": url, "NO_COLOR": "1", "COLUMNS": "200", "TERMINAL_WIDTH": "200"}
+    return CliRunner().invoke(app, list(arguments), env=environment)
+
+
+def test_a_database_goes_through_its_life_by_command(database):
+    assert call("check", url=database).exit_code == Exit.OUTDATED
+    assert "1 to apply" in call("plan", url=database).stdout
+    upgraded = call("upgrade", url=database)
+    assert (upgraded.exit_code, upgraded.stdout.splitlines()[0]) == (0, "schema none -> 1")
+    assert call("upgrade", url=database).stdout == "schema 1 already: nothing to do\n"
+    assert call("check", "--deep", url=database).stdout == "current\n"
+    assert "applied 20" in call("history", url=database).stdout
+    assert call("downgrade", "--to", "base", url=database).stdout.startswith("schema 1 -> none")
+    assert "state     empty" in call("status", url=database).stdout
+    assert call("stamp", "001", url=database).exit_code == Exit.NOT_OURS
+
+
+@pytest.mark.parametrize(
+    ("arguments", "facts"),
+    [
+        (["status"], {"state": "empty", "package_schema_version": 1, "pending": ["001"]}),
+        (["plan"], {"state": "empty"}),
+        (["upgrade"], {"before": "empty", "after": "current", "version_after": 1}),
+        (["check"], {"error": "SchemaOutdatedError", "cure": "todo-schema upgrade --url URL"}),
+        (["downgrade", "--to", "base"], {"version_after": None}),
+    ],
+)
+def test_json_is_one_object_with_the_same_facts(database, arguments, facts):
+    answer = json.loads(call(*arguments, "--json", url=database).stdout)
+    assert answer | facts == answer
+
+
+def test_the_url_option_goes_before_the_environment(database):
+    assert (
+        call("check", "--url", database, url="postgresql://nobody@host.invalid/x").exit_code == Exit.OUTDATED
+    )
+
+
+def test_sql_asks_no_database_unless_one_is_named(upgraded_database):
+    assert call("sql", url=upgraded_database).stdout == todo_schema.sql()
+    named = call("sql", "--url", upgraded_database, "--to", "base").stdout
+    assert named == todo_schema.sql(upgraded_database, to="base")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "url", "code"),
+    [
+        (["upgrade"], "mysql://u:sekret@h/d", Exit.USAGE),
+        (["upgrade"], "postgresql://u:sekret@host.invalid/d", Exit.UNREACHABLE),
+        (["upgrade"], "postgresql://u:sekret@127.0.0.1:1/d", Exit.UNREACHABLE),
+        (["upgrade"], None, Exit.USAGE),
+        (["downgrade"], "postgresql://u:sekret@127.0.0.1:1/d", Exit.USAGE),
+        (["downgrade", "--to", "999"], "postgresql://u:sekret@127.0.0.1:1/d", Exit.USAGE),
+        (["nonsense"], None, Exit.USAGE),
+    ],
+)
+def test_an_error_has_its_exit_code_and_never_the_password(arguments, url, code):
+    for form in ([], ["--json"]):
+        result = call(*arguments, *form, url=url)
+        assert result.exit_code == code
+        assert "sekret" not in result.output
+        assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("prepare", "arguments", "code"),
+    [
+        ("UPDATE todo_schema_history SET floor = 2", ["check", "--deep"], Exit.TOO_NEW),
+        ("UPDATE todo_schema_version SET version_num = 'abc'", ["check"], Exit.NOT_OURS),
+        ("DELETE FROM todo_schema_version; ALTER TABLE tasks ADD x int", ["upgrade"], Exit.NOT_OURS),
+        ("DROP INDEX ix_task_completed", ["check", "--deep"], Exit.NOT_OURS),
+    ],
+)
+def test_a_database_that_may_not_be_used_has_its_exit_code(
+    server, upgraded_database, prepare, arguments, code
+):
+    server.execute(prepare, upgraded_database)
+    assert call(*arguments, url=upgraded_database).exit_code == code
+
+
+def test_every_error_class_has_an_exit_code_of_its_own_or_says_that_it_failed():
+    from todo_schema import cli, errors
+
+    classes = {item for item in vars(errors).values() if isinstance(item, type)} - {errors.TodoSchemaError}
+    failures = {errors.MigrationFailedError, errors.WrongEventLoopError}
+    assert set(cli._EXITS) == classes - failures
+
+
+def test_the_exit_codes_never_change():
+    assert {code.name: code.value for code in Exit} == {
+        "OK": 0,
+        "FAILED": 1,
+        "USAGE": 2,
+        "OUTDATED": 3,
+        "TOO_NEW": 4,
+        "NOT_OURS": 5,
+        "LOCKED": 6,
+        "UNREACHABLE": 7,
+        "REFUSED": 8,
+    }
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_of_each_command_teaches(command):
+    result = call(command, "--help")
+    assert result.exit_code == 0
+    assert len(result.stdout.splitlines()) > 5
+    assert command in call("--help").stdout
+
+
+def test_the_help_does_not_show_the_url_of_the_environment():
+    assert "sekret" not in call("upgrade", "--help", url="postgresql://u:sekret@h/d").output
+
+
+def test_without_a_terminal_there_is_no_colour_and_progress_is_lines(database):
+    command = [sys.executable, "-m", "todo_schema", "upgrade", "--url", database]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "\x1b" not in result.stdout + result.stderr
+    assert "applying 001" in result.stderr
+    assert result.stdout.startswith("schema none -> 1")
+
+
+def test_the_version_is_the_packages():
+    assert call("--version").stdout == f"todo-schema {todo_schema.__version__} (schema 1)\n"
+
+
+@pytest.mark.parametrize("missing", ["typer", "rich"])
+def test_without_the_extra_it_says_how_to_install_it(missing):
+    code = f"import sys; sys.modules[{missing!r}] = None; from todo_schema.__main__ import main; main()"
+    result = run_python(code)
+    assert result.returncode == 1
+    assert 'pip install "todo-schema[cli]"' in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_the_module_and_the_script_are_the_same_program():
+    assert entry.main.__module__ == "todo_schema.__main__"
+    result = subprocess.run(
+        [sys.executable, "-m", "todo_schema", "history"], capture_output=True, text=True, check=False
+    )
+    assert (result.returncode, result.stdout) == (0, "001 Users, conversations, messages and tasks\n")
+
+
+def test_the_demonstration_shows_one_replica_that_migrates_and_a_second_boot_of_one_statement():
+    command = [sys.executable, "-m", "todo_schema", "demo", "--replicas", "3"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    lines = [line.split() for line in result.stdout.splitlines()]
+    replicas = [line for line in lines if line and line[0].isdigit() and len(line) == 5]
+    assert [line[3] for line in replicas].count("001") == 1
+    assert {line[2] for line in replicas} == {"current"}
+    second = next(line for line in lines if line[:2] == ["second", "boot"])
+    assert second[2:5] == ["1", "1", "1"]
+    assert "task 1: Water the plants" in result.stdout

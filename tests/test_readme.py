@@ -1,0 +1,33 @@
+"""What the README shows is what runs."""
+
+import importlib.util
+from pathlib import Path
+
+from tests import diagram
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+QUICKSTART = ROOT / "examples" / "quickstart.py"
+
+
+def test_the_first_code_of_the_readme_is_the_quickstart_to_the_byte():
+    first = README.split("```python\n", 1)[1].split("```\n", 1)[0]
+    assert first == QUICKSTART.read_text(encoding="utf-8")
+
+
+async def test_the_quickstart_works_on_an_empty_database_and_again_on_the_next_boot(database, capsys):
+    spec = importlib.util.spec_from_file_location("quickstart", QUICKSTART)
+    quickstart = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(quickstart)
+    assert await quickstart.main(database) == ["task 1: Water the plants"]
+    assert "schema none -> 1" in capsys.readouterr().out
+
+
+def test_the_diagram_of_the_readme_is_what_the_models_say():
+    assert diagram.drawn() == diagram.diagram(), "make diagram"
+
+
+def test_the_readme_fits_its_bounds():
+    lines = README.splitlines()
+    assert len(lines) <= 150
+    assert next(number for number, line in enumerate(lines, start=1) if line.startswith("```python")) <= 12
