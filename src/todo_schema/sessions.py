@@ -1,0 +1,232 @@
+"""Async sessions for services: a factory that may be made at import time and used wherever a loop runs."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from types import TracebackType
+from typing import Any, Self
+
+from sqlalchemy import URL, Connection, Engine
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import QueuePool
+from sqlmodel import Session
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from todo_schema.errors import InvalidUrlError
+from todo_schema.pools import PoolKeeper
+from todo_schema.urls import DatabaseUrl
+
+_ENGINE_DEFAULTS: Mapping[str, Any] = {
+    # A server restart or a firewall's idle timeout then costs a round trip, not a failed request.
+    "pool_pre_ping": True,
+    # Half an hour, in seconds: below the idle limits of the usual proxies, and a changed DNS entry is followed.
+    "pool_recycle": 1800,
+}
+_POOL_DEFAULTS: Mapping[str, Any] = {
+    "pool_size": 10,
+    "max_overflow": 20,
+    # Seconds. A pool that is exhausted for so long is overloaded: fail while the client still listens.
+    "pool_timeout": 10,
+}
+
+
+def session_factory(
+    url_or_engine: str | URL | AsyncEngine,
+    *,
+    schema: str | None = None,
+    pooler: bool | None = None,
+    application_name: str | None = None,
+    **engine_options: Any,
+) -> "SessionFactory":
+    """Make a factory of async sessions. Nothing is imported or opened before its first use.
+
+    Args:
+        url_or_engine: Where the database is. An engine is used as it is, and remains the caller's to dispose of.
+        schema: The PostgreSQL schema of the tables; None leaves it to the connection's search_path. Applies to
+            every table that names no schema itself, not to SQL written as text.
+        pooler: Whether a transaction pooler such as PgBouncer is in between; None decides by the URL.
+        application_name: What the server shows in pg_stat_activity, unless the URL names one.
+        engine_options: Anything that SQLAlchemy's create_async_engine takes. It goes before our defaults:
+            pool_size 10, max_overflow 20, pool_timeout 10 s, pool_recycle 1800 s, pool_pre_ping. The mappings
+            `connect_args` and `execution_options` are merged with ours.
+
+    Raises:
+        InvalidUrlError: The URL cannot be used.
+        TypeError: An engine was given together with options that are for making one.
+
+    """
+    if isinstance(url_or_engine, AsyncEngine):
+        given = {"pooler": pooler, "application_name": application_name, **engine_options}
+        names = ", ".join(name for name, value in given.items() if value is not None)
+        # A traceback may show the variables of its frames, and connect_args may hold a password.
+        del given, engine_options
+        if names:
+            message = (
+                f"found: an engine together with {names}\n"
+                "needed: an engine, or a URL with options to make one\n"
+                f"cure: give {names} to create_async_engine, or give session_factory the URL"
+            )
+            raise TypeError(message)
+        return SessionFactory(url_or_engine, schema)
+    try:
+        url = DatabaseUrl.parse(url_or_engine, pooler=pooler)
+    except InvalidUrlError:
+        del url_or_engine, engine_options
+        raise
+    return SessionFactory(url, schema, application_name, engine_options)
+
+
+class SessionFactory:
+    """Gives async sessions on one database. Made by `session_factory`.
+
+    The connections belong to the event loop that opens them, and the factory keeps to that. When the loop ends
+    (`asyncio.run` returns) they are closed and the next loop opens its own; a forked child opens its own and
+    leaves its parent's alone. Two loops at the same time need a factory each.
+
+    Every use of a session or of `engine` may raise WrongEventLoopError: the connections belong to another loop
+    that is still open, or the engine is the caller's and has been used in another loop or process.
+    """
+
+    def __init__(
+        self,
+        source: DatabaseUrl | AsyncEngine,
+        schema: str | None = None,
+        application_name: str | None = None,
+        engine_options: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._source = source
+        self._schema = schema
+        self._application_name = application_name
+        self._engine_options = dict(engine_options or {})
+        self._keeper: PoolKeeper | None = None
+
+    def __repr__(self) -> str:
+        source = (
+            self._source.url.render_as_string() if isinstance(self._source, AsyncEngine) else self._source
+        )
+        schema = "" if self._schema is None else f", schema={self._schema!r}"
+        return f"session_factory({str(source)!r}{schema})"
+
+    def __call__(self, **session_options: Any) -> AsyncSession:
+        """Return a new session, to be used as `async with factory() as session:`. It commits only when told.
+
+        Attributes can be read after a commit (`expire_on_commit=False`).
+
+        Args:
+            session_options: What SQLAlchemy's AsyncSession takes, for this session alone: `autoflush=False`, or
+                `bind=connection` to join a connection's transaction.
+
+        """
+        options = {"expire_on_commit": False, **session_options}
+        return AsyncSession(sync_session_class=_Session, factory=self, **options)
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[AsyncSession]:
+        """Give a new session in a transaction: committed at the end of the block, rolled back by an exception.
+
+        A commit that is cancelled, by a timeout for instance, may or may not have happened.
+        """
+        # Not SQLAlchemy's own sessionmaker.begin(): with it a commit that hangs (on a lock, on a synchronous
+        # standby) cannot be cancelled.
+        async with self() as session, session.begin():
+            yield session
+
+    async def get_session(self) -> AsyncIterator[AsyncSession]:
+        """Yield one session and close it afterwards: for FastAPI's `Depends(factory.get_session)`.
+
+        What was not committed is rolled back.
+        """
+        async with self() as session:
+            yield session
+
+    @property
+    def engine(self) -> AsyncEngine:
+        """The engine, made at the first use; the same one for the whole life of the factory."""
+        return self._pool_keeper().admit()
+
+    async def close(self) -> None:
+        """Close the connections; one that a session still holds is closed at that session's end.
+
+        The factory can be used again and then opens new connections, as after SQLAlchemy's `dispose()`. An engine
+        that was given by the caller is left alone.
+
+        Raises:
+            WrongEventLoopError: The connections belong to another loop that is still open: close it there.
+
+        """
+        if self._keeper is not None:
+            await self._keeper.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def _pool_keeper(self) -> PoolKeeper:
+        if self._keeper is None:
+            self._keeper = PoolKeeper(self._make_engine(), ours=isinstance(self._source, DatabaseUrl))
+        return self._keeper
+
+    def _make_engine(self) -> AsyncEngine:
+        source = self._source
+        if isinstance(source, DatabaseUrl):
+            # In one expression: no variable of this frame may hold a password.
+            return create_async_engine(
+                source.sqlalchemy_url("asyncpg"),
+                **_merged(
+                    source.engine_arguments("asyncpg", application_name=self._application_name)[
+                        "connect_args"
+                    ],
+                    self._engine_options,
+                    self._schema,
+                ),
+            )
+        if self._schema is None:
+            return source
+        return source.execution_options(**_with_schema(source.get_execution_options(), self._schema))
+
+
+class _Session(Session):
+    """SQLModel's session, which asks the factory for the engine at each statement.
+
+    The loop is looked at then, because a session may be made before a loop runs.
+    """
+
+    def __init__(self, *, factory: "SessionFactory", **options: Any) -> None:
+        super().__init__(**options)
+        self._factory = None if self.bind is not None else factory
+
+    def get_bind(self, mapper: Any = None, **arguments: Any) -> Engine | Connection:
+        if self._factory is not None:
+            self.bind = self._factory.engine.sync_engine
+        return super().get_bind(mapper, **arguments)
+
+
+def _merged(
+    connect_args: Mapping[str, Any], engine_options: Mapping[str, Any], schema: str | None
+) -> dict[str, Any]:
+    """Return the arguments of create_async_engine: ours, and over them what the caller gave."""
+    given = dict(engine_options.get("connect_args", {}))
+    if "server_settings" in connect_args and "server_settings" in given:
+        given["server_settings"] = {**connect_args["server_settings"], **given["server_settings"]}
+    defaults: dict[str, Any] = {}
+    if "pool" not in engine_options:
+        defaults.update(_ENGINE_DEFAULTS)
+        if issubclass(engine_options.get("poolclass") or QueuePool, QueuePool):
+            defaults.update(_POOL_DEFAULTS)
+    return {
+        **defaults,
+        **engine_options,
+        "connect_args": {**connect_args, **given},
+        "execution_options": _with_schema(engine_options.get("execution_options", {}), schema),
+    }
+
+
+def _with_schema(execution_options: Mapping[str, Any], schema: str | None) -> dict[str, Any]:
+    """Return the execution options with our tables in `schema`: not by search_path, which a pooler would share."""
+    if schema is None:
+        return dict(execution_options)
+    translations = {None: schema, **execution_options.get("schema_translate_map", {})}
+    return {**execution_options, "schema_translate_map": translations}
