@@ -92,7 +92,7 @@ def _status(database: Database, schema: str | None) -> Status:
     from todo_schema.errors import UnversionedSchemaError  # noqa: PLC0415  # ditto
 
     with database.wire(schema) as wire:
-        found = inspection.read(wire, schema)
+        found = inspection.read_alone(wire, schema)
         existing = catalog.read_alone(wire, found.schema)
     comparison = verdict.compare_with_version(found, existing)
     if found.state is State.UNVERSIONED:
@@ -120,7 +120,7 @@ def _check(database: Database, schema: str | None, connect_retry: float, *, deep
             return State.CURRENT
         from todo_schema import catalog, verdict  # noqa: PLC0415  # the boot check needs none of this
 
-        found = inspection.read(wire, schema)
+        found = inspection.read_alone(wire, schema)
         verdict.require_usable(found)
         if found.state is State.UNVERSIONED:
             raise verdict.unrecorded(found, catalog.read_alone(wire, found.schema))

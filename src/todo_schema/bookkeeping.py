@@ -91,14 +91,18 @@ def _comments(table: str, about: str, **columns: str) -> list[str]:
 def settings_statement(schema: str, lock_timeout_ms: int) -> str:
     """Return the statement that makes a transaction independent of the host's settings, for itself alone.
 
-    No timeout that a host set for its own statements applies to a migration. `transaction_timeout` exists
-    since PostgreSQL 17, hence the detour through pg_settings.
+    No timeout that a host set for its own statements applies to a migration (`transaction_timeout` exists since
+    PostgreSQL 17), and its revisions are parsed as they were written: with `standard_conforming_strings` off, a
+    backslash in a CHECK would be lost.
     """
-    return f"""SELECT set_config(name, CASE name WHEN 'lock_timeout' THEN '{lock_timeout_ms}ms'
-    WHEN 'search_path' THEN {literal(identifier(schema))} ELSE '0' END, true)
-FROM pg_settings
-WHERE name IN ('lock_timeout', 'search_path', 'statement_timeout', 'transaction_timeout',
-               'idle_in_transaction_session_timeout')"""
+    return f"""SELECT set_config('statement_timeout', '0', true),
+    set_config('idle_in_transaction_session_timeout', '0', true),
+    CASE WHEN current_setting('server_version_num')::int >= 170000
+         THEN set_config('transaction_timeout', '0', true) END,
+    set_config('lock_timeout', '{lock_timeout_ms}ms', true),
+    set_config('standard_conforming_strings', 'on', true),
+    set_config('quote_all_identifiers', 'off', true),
+    set_config('search_path', {literal(identifier(schema))}, true)"""
 
 
 def lock_statement(schema: str) -> str:

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 
 from todo_schema.compatibility import BOOKKEEPING_TABLES, ENTITY_TABLES, ordinal_of
-from todo_schema.inspection import Wire
+from todo_schema.inspection import Wire, transaction
 from todo_schema.quoting import identifier, literal
 
 _FOLDER = Path(__file__).parent / "migrations" / "catalog"
@@ -141,12 +141,9 @@ def read(wire: Wire, schema: str) -> Catalog:
 
 def read_alone(wire: Wire, schema: str) -> Catalog:
     """Read the catalogue in a transaction of its own, on a connection that is in none."""
-    wire.run("BEGIN")
-    try:
+    with transaction(wire):
         wire.run(f"SET LOCAL search_path = {identifier(schema)}")
         return read(wire, schema)
-    finally:
-        wire.run("ROLLBACK")
 
 
 def _table_of(name: str) -> str:

@@ -189,7 +189,7 @@ def _upgrade(
     with database.wire(schema, connect_retry=connect_retry) as wire:
         if inspection.is_current(wire, schema):
             return ChangeReport(schema, State.CURRENT, State.CURRENT, SCHEMA_VERSION, SCHEMA_VERSION)
-        found = inspection.read(wire, schema)
+        found = inspection.read_alone(wire, schema)
         from todo_schema import verdict  # noqa: PLC0415  # an up-to-date boot needs none of this
 
         verdict.refuse(found)
@@ -206,7 +206,7 @@ def _upgrade(
             wire, found, database, timeout=timeout, is_done=is_done, progress=progress or _ignore
         ) as (work, waited):
             if work is None:
-                return migration.report(found, inspection.read(wire, found.schema), [], waited)
+                return migration.report(found, inspection.read_alone(wire, found.schema), [], waited)
             with work.connection() as connection:
                 applied, adopted, after = migration.to_head(work, connection)
     return migration.report(found, after, applied, waited, adopted=adopted)
@@ -223,7 +223,7 @@ def _downgrade(
 
     target = runner.find(to)
     with database.wire(schema) as wire:
-        found = inspection.read(wire, schema)
+        found = inspection.read_alone(wire, schema)
         _require_writable(found)
         with migration.guarded(
             wire, found, database, timeout=timeout, is_done=_never, progress=progress or _ignore
@@ -239,7 +239,7 @@ def _stamp(database: Database, revision: str | int, schema: str | None, timeout:
 
     target = runner.find(revision)
     with database.wire(schema) as wire:
-        found = inspection.read(wire, schema)
+        found = inspection.read_alone(wire, schema)
         _require_writable(found)
         with migration.guarded(wire, found, database, timeout=timeout, is_done=_never, progress=_ignore) as (
             work,

@@ -59,9 +59,9 @@ def ordinal_of(revision: str) -> int | None:
     """Return the ordinal of an expand revision, `001` → 1, or None for any other text.
 
     Revisions are written with three digits or more and never with a sign or a space, so that
-    each ordinal has one spelling only.
+    each ordinal has one spelling only. Nobody writes a thousand million of them: what is longer is not ours.
     """
-    if not (revision.isascii() and revision.isdigit()):
+    if not (revision.isascii() and revision.isdigit() and len(revision) <= 9):  # noqa: PLR2004
         return None
     ordinal = int(revision)
     return ordinal if ordinal > 0 and revision == f"{ordinal:03d}" else None

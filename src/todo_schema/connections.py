@@ -11,9 +11,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, TypeVar
 
-from todo_schema.diagnosis import connection_error, missing_read_right
-from todo_schema.driver_errors import INSUFFICIENT_PRIVILEGE, is_connection_lost, sqlstate
+from todo_schema.compatibility import BOOKKEEPING_TABLES
+from todo_schema.diagnosis import connection_error, locked_for_reading, missing_read_right
+from todo_schema.driver_errors import INSUFFICIENT_PRIVILEGE, LOCK_NOT_AVAILABLE, is_connection_lost, sqlstate
 from todo_schema.errors import DatabaseUnreachableError, InvalidUrlError, TodoSchemaError
+from todo_schema.quoting import identifier
 from todo_schema.wires import APPLICATION_NAME, AsyncpgWire, ClosableWire, EngineWire, PsycopgWire, wait_for
 
 if TYPE_CHECKING:
@@ -81,8 +83,11 @@ class Database:
             DatabaseUnreachableError: Nobody answered in time.
             DatabaseRefusedError: The server refused the credentials, the database or TLS.
             InsufficientPrivilegeError: The role may not read our bookkeeping tables.
+            ValueError: PostgreSQL cannot have a schema of that name.
 
         """
+        if schema is not None:
+            identifier(schema)
         wire = self._open(connect_retry)
         try:
             yield wire
@@ -93,6 +98,11 @@ class Database:
                 raise missing_read_right(error, schema, self.address) from error
             if is_connection_lost(error):
                 raise connection_error(error, self.address) from error
+            if sqlstate(error) == LOCK_NOT_AVAILABLE:
+                from todo_schema import locks  # noqa: PLC0415  # an up-to-date boot needs none of this
+
+                holders = locks.table_holders(wire, schema, BOOKKEEPING_TABLES, even_from_readers=True)
+                raise locked_for_reading(self.address, ", ".join(holders)) from error
             raise
         finally:
             with suppress(Exception):
@@ -121,8 +131,17 @@ class Database:
             problem = connection_error(error, self.address)
         if problem is not None:
             raise problem
-        with connection:
-            yield connection
+        driver_connection = connection.connection.dbapi_connection
+        try:
+            with connection:
+                yield connection
+        except BaseException:
+            # Where a statement was cancelled or the connection lost, SQLAlchemy forgets a detached connection
+            # without closing it: its transaction would stay open until the garbage is collected.
+            if driver_connection is not None:
+                with suppress(Exception):
+                    engine.dialect.do_terminate(driver_connection)
+            raise
 
     def _open(self, connect_retry: float) -> ClosableWire:
         if self._problem is not None:

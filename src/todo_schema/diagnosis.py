@@ -12,6 +12,7 @@ from todo_schema.errors import (
     DatabaseRefusedError,
     DatabaseUnreachableError,
     InsufficientPrivilegeError,
+    MigrationLockedError,
     ReadOnlyDatabaseError,
     TodoSchemaError,
 )
@@ -103,16 +104,19 @@ def missing_right(found: Found, said: str) -> InsufficientPrivilegeError:
     if not found.schema_exists:
         needed = f"the right CREATE on database {found.database}, to make the schema {found.schema}"
         cure = f"CREATE SCHEMA {home} AUTHORIZATION {role};"
-    elif not found.may_create:
-        needed = f"the rights USAGE and CREATE on schema {found.schema}"
-        cure = f"GRANT USAGE, CREATE ON SCHEMA {home} TO {role};"
     else:
-        needed = f"ownership of the tables of todo_schema in schema {found.schema}"
-        cure = f"GRANT the_role_that_owns_the_tables TO {role};"
+        rights, grants = [], []
+        if not found.may_create:
+            rights.append(f"the rights USAGE and CREATE on schema {found.schema}")
+            grants.append(f"GRANT USAGE, CREATE ON SCHEMA {home} TO {role};")
+        if found.ownership or found.may_create:
+            rights.append(f"ownership of the tables of todo_schema in schema {found.schema}")
+            grants += found.ownership
+        needed, cure = " and ".join(rights), " ".join(grants)
     return InsufficientPrivilegeError(
         f"role {found.role} may not migrate database {found.database}: {said}",
         needed,
-        f"{cure} or call upgrade with the URL of a role that owns the tables",
+        f"{cure}{' or ' if cure else ''}call upgrade with the URL of a role that owns the tables",
     )
 
 
@@ -124,4 +128,14 @@ def missing_read_right(error: BaseException, schema: str | None, address: str) -
         f"the role may not read the version of todo_schema at {address}: {reason(error)}",
         f"the right SELECT on {home}{VERSION_TABLE} and {home}{HISTORY_TABLE}",
         f"{usage}GRANT SELECT ON {home}{VERSION_TABLE}, {home}{HISTORY_TABLE} TO your_role;",
+    )
+
+
+def locked_for_reading(address: str, holders: str) -> MigrationLockedError:
+    """Say that another session keeps even readers off our tables."""
+    return MigrationLockedError(
+        f"a table of todo_schema at {address} was locked even for readers by "
+        f"{holders or 'sessions that have ended meanwhile'}",
+        "a moment in which it can be read",
+        "let that session finish and call again, or: SELECT pg_terminate_backend(its pid);",
     )

@@ -92,6 +92,7 @@ class MigrationFailedError(TodoSchemaError):
 
     def __init__(self, found: str, needed: str, cure: str, revision: str) -> None:
         super().__init__(found, needed, cure)
+        self.args = (found, needed, cure, revision)  # what pickle and copy call the class with
         self.revision = revision
 
 

@@ -1,5 +1,7 @@
 """What a database holds of ours, read over a bare driver connection."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -18,19 +20,25 @@ from todo_schema.compatibility import (
 from todo_schema.driver_errors import (
     INSUFFICIENT_PRIVILEGE,
     INVALID_SCHEMA_NAME,
+    LOCK_NOT_AVAILABLE,
+    QUERY_CANCELED,
     UNDEFINED_COLUMN,
     UNDEFINED_TABLE,
+    reason,
     sqlstate,
 )
-from todo_schema.errors import ForeignVersionError, SchemaNotFoundError
+from todo_schema.errors import ForeignVersionError, InsufficientPrivilegeError, SchemaNotFoundError
 from todo_schema.quoting import identifier, literal
 
 
 class Wire(Protocol):
     """Something that sends one statement to the database."""
 
-    def run(self, sql: str) -> int:
-        """Execute by the simple protocol; return the number of rows, as the command tag says it."""
+    def run(self, sql: str, *, limit: float | None = None) -> int:
+        """Execute by the simple protocol; return the number of rows, as the command tag says it.
+
+        A bare connection cancels what takes longer than `limit` seconds.
+        """
 
     def fetch(self, sql: str) -> list[tuple[object, ...]]:
         """Execute and return the rows."""
@@ -48,6 +56,7 @@ class Found:
         server: The server's version, `18.6`.
         read_only: Whether nothing can be written: a standby, or a role or database set to read-only.
         may_create: Whether the role may create tables in the schema, or the schema itself where it is missing.
+        ownership: The statements that would let the role alter those of our tables that it may not.
         tables: Relations of the schema that have one of our names.
         versions: The rows of the version table.
         version: The schema version, None where none is recorded.
@@ -62,6 +71,7 @@ class Found:
     server: str
     read_only: bool
     may_create: bool
+    ownership: tuple[str, ...]
     tables: frozenset[str]
     versions: frozenset[str]
     version: int | None
@@ -78,13 +88,42 @@ class Found:
         return decide(package=SCHEMA_VERSION, database=self.version, floor=self.floor, tables=self.entities)
 
 
-_UNANSWERED = {INSUFFICIENT_PRIVILEGE, INVALID_SCHEMA_NAME, UNDEFINED_COLUMN, UNDEFINED_TABLE}
+# The search_path's first schema that the role may not use, which current_schema() passes over in silence.
+_UNUSABLE_SCHEMA = """(SELECT n.nspname
+    FROM unnest(string_to_array(current_setting('search_path'), ',')) WITH ORDINALITY AS listed (name, place)
+         JOIN pg_namespace n ON n.nspname = CASE trim(listed.name) WHEN '"$user"' THEN current_user
+                                            ELSE replace(trim('"' FROM trim(listed.name)), '""', '"') END
+    ORDER BY listed.place LIMIT 1)"""
+
+_UNANSWERED = {
+    INSUFFICIENT_PRIVILEGE,
+    INVALID_SCHEMA_NAME,
+    LOCK_NOT_AVAILABLE,
+    QUERY_CANCELED,
+    UNDEFINED_COLUMN,
+    UNDEFINED_TABLE,
+}
+
+# Several statements in one message, so that not even a timeout of a few milliseconds comes in between.
+# `transaction_timeout` exists since PostgreSQL 17.
+BEGIN_WITHOUT_TIMEOUTS = (
+    "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL statement_timeout = 0; "
+    "SET LOCAL idle_in_transaction_session_timeout = 0; "
+    "SELECT set_config('transaction_timeout', '0', true) "
+    "WHERE current_setting('server_version_num')::int >= 170000"
+)
+
+
+_BOOT_CHECK_LIMIT = 5.0  # seconds
 
 
 def current_query(schema: str | None) -> str:
     """Return the boot check: its command tag says one row where the database is exactly at our head."""
     table = f"{identifier(schema)}.{VERSION_TABLE}" if schema is not None else VERSION_TABLE
-    return f"SELECT FROM {table} WHERE version_num = '{HEAD}'"
+    # Every row counts but the contract line's: a second one is somebody else's. The cast costs nothing, and keeps
+    # a number 1 from passing for our 001.
+    head = f"array_agg(version_num::text) FILTER (WHERE version_num::text !~ '^c[0-9]+$') = array['{HEAD}']"
+    return f"SELECT FROM {table} HAVING {head}"
 
 
 def is_current(wire: Wire, schema: str | None) -> bool:
@@ -94,11 +133,42 @@ def is_current(wire: Wire, schema: str | None) -> bool:
     and is explained by whoever looks closer.
     """
     try:
-        return wire.run(current_query(schema)) == 1
+        # Where somebody holds the table for themselves, or the server hangs, a boot must not hang with them. The
+        # limit is the client's: a lock_timeout would be a second statement, or a startup parameter.
+        return wire.run(current_query(schema), limit=_BOOT_CHECK_LIMIT) == 1
+    except TimeoutError:
+        return False
     except Exception as error:
         if sqlstate(error) in _UNANSWERED:
             return False
         raise
+
+
+# Definitions are compared as text, and psycopg reads no other style of dates.
+_PLAIN_OUTPUT = (
+    "SET LOCAL standard_conforming_strings = on; SET LOCAL quote_all_identifiers = off; "
+    "SET LOCAL datestyle = 'ISO'; SET LOCAL intervalstyle = 'postgres'"
+)
+
+
+@contextmanager
+def transaction(wire: Wire) -> Iterator[None]:
+    """Open a transaction to read in, on a connection that is in none, whatever the role's settings are.
+
+    No timeout of the host's ends it; a lock in the way does, after two seconds.
+    """
+    wire.run(f"{BEGIN_WITHOUT_TIMEOUTS}; {_PLAIN_OUTPUT}; SET LOCAL lock_timeout = '2s'")
+    try:
+        yield
+    finally:
+        with suppress(Exception):
+            wire.run("ROLLBACK")
+
+
+def read_alone(wire: Wire, schema: str | None) -> Found:
+    """Do what `read` does, in a transaction of its own."""
+    with transaction(wire):
+        return read(wire, schema)
 
 
 def read(wire: Wire, schema: str | None) -> Found:
@@ -109,6 +179,7 @@ def read(wire: Wire, schema: str | None) -> Found:
 
     Raises:
         SchemaNotFoundError: No schema was named and the search_path names none that exists.
+        InsufficientPrivilegeError: The role may not read our bookkeeping tables.
         ForeignVersionError: The version table is not one that this package writes.
 
     """
@@ -118,25 +189,45 @@ def read(wire: Wire, schema: str | None) -> Found:
         SELECT home.name::text, n.oid IS NOT NULL, current_database()::text, current_user::text,
                current_setting('server_version'),
                pg_is_in_recovery() OR current_setting('transaction_read_only') = 'on',
-               coalesce(has_schema_privilege(n.oid, 'CREATE'),
+               coalesce(has_schema_privilege(n.oid, 'CREATE') AND has_schema_privilege(n.oid, 'USAGE'),
                         has_database_privilege(current_database(), 'CREATE')),
                array(SELECT c.relname::text FROM pg_class c
                      WHERE c.relnamespace = n.oid AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
-                       AND c.relname IN ({names}))
+                       AND c.relname IN ({names})),
+               array(SELECT DISTINCT CASE WHEN o.rolsuper
+                            THEN format('ALTER TABLE %I.%I OWNER TO %I;', n.nspname, c.relname, current_user)
+                            ELSE format('GRANT %I TO %I;', o.rolname, current_user) END
+                     FROM pg_class c JOIN pg_roles o ON o.oid = c.relowner
+                     WHERE c.relnamespace = n.oid AND c.relkind IN ('r', 'p') AND c.relname IN ({names})
+                       AND NOT pg_has_role(c.relowner, 'USAGE')),
+               array(SELECT format('GRANT USAGE ON SCHEMA %I TO %I;', n.nspname, current_user)
+                     WHERE NOT has_schema_privilege(n.oid, 'USAGE')
+                     UNION ALL
+                     SELECT format('GRANT SELECT ON %I.%I TO %I;', n.nspname, c.relname, current_user)
+                     FROM pg_class c
+                     WHERE c.relnamespace = n.oid AND c.relname IN ('{VERSION_TABLE}', '{HISTORY_TABLE}')
+                       AND c.relkind IN ('r', 'p', 'v', 'm', 'f') AND NOT has_table_privilege(c.oid, 'SELECT'))
         FROM (SELECT coalesce({named},
                               (SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
                                WHERE c.oid = to_regclass('{VERSION_TABLE}')),
-                              current_schema()) AS name) home
+                              current_schema(), {_UNUSABLE_SCHEMA}) AS name) home
         LEFT JOIN pg_namespace n ON n.nspname = home.name""")
-    home, exists, database, role, server, read_only, may_create, tables = row
+    home, exists, database, role, server, read_only, may_create, tables, ownership, unread = row
     if home is None:
         raise SchemaNotFoundError(
             f"the search_path of role {role} names no schema that exists in database {database}",
             "a PostgreSQL schema to live in",
             f'pass schema="public", or: ALTER ROLE {identifier(str(role))} SET search_path = public;',
         )
-    assert isinstance(tables, list)  # noqa: S101  # an array of PostgreSQL is a list on every driver
+    # An array of PostgreSQL is a list on every driver.
+    assert isinstance(tables, list) and isinstance(ownership, list) and isinstance(unread, list)  # noqa: S101, PT018
     present = frozenset(str(table) for table in tables)
+    if unread and present & BOOKKEEPING_TABLES:
+        raise InsufficientPrivilegeError(
+            f"role {role} may not read the version of todo_schema in schema {home} of database {database}",
+            f"the rights USAGE on schema {home} and SELECT on {VERSION_TABLE} and {HISTORY_TABLE} in it",
+            " ".join(unread),
+        )
     versions, floor = _recorded(wire, str(home), present)
     return Found(
         schema=str(home),
@@ -146,6 +237,7 @@ def read(wire: Wire, schema: str | None) -> Found:
         server=str(server).split(" ", 1)[0],
         read_only=bool(read_only),
         may_create=bool(may_create),
+        ownership=tuple(ownership),
         tables=present,
         versions=versions,
         version=schema_version(versions, str(home)),
@@ -159,9 +251,18 @@ def _recorded(wire: Wire, schema: str, present: frozenset[str]) -> tuple[frozens
     home = identifier(schema)
     # A history that somebody dropped must not keep anybody from booting; `status` and `check` name it.
     floor = f"(SELECT max(floor) FROM {home}.{HISTORY_TABLE})" if HISTORY_TABLE in present else "NULL"
-    ((versions, found_floor),) = wire.fetch(
-        f"SELECT array(SELECT version_num::text FROM {home}.{VERSION_TABLE}), {floor}"
-    )
+    try:
+        ((versions, found_floor),) = wire.fetch(
+            f"SELECT array(SELECT version_num::text FROM {home}.{VERSION_TABLE}), {floor}"
+        )
+    except Exception as error:
+        if sqlstate(error) != UNDEFINED_COLUMN:
+            raise
+        raise ForeignVersionError(
+            f"{schema}.{VERSION_TABLE} or {schema}.{HISTORY_TABLE} has other columns than ours: {reason(error)}",
+            "the tables that todo_schema makes, or none of these names",
+            'install todo_schema into a schema of its own: schema="todo"',
+        ) from error
     assert isinstance(versions, list)  # noqa: S101  # an array of PostgreSQL is a list on every driver
     return frozenset(str(version) for version in versions), found_floor if isinstance(found_floor, int) else 1
 
@@ -181,6 +282,7 @@ def schema_version(versions: frozenset[str], schema: str) -> int | None:
             f"{schema}.{VERSION_TABLE} holds {rows}",
             f"one row with a revision of todo_schema, such as {HEAD!r}",
             'if the table is somebody else\'s, install todo_schema into a schema of its own: schema="todo"; '
-            f"if a person wrote the row: todo-schema stamp {HEAD} --url URL, after todo-schema status",
+            f"if a person wrote it: DELETE FROM {identifier(schema)}.{VERSION_TABLE}; and todo-schema upgrade "
+            "--url URL recognises the tables",
         )
     return expand[0] if expand else None

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from todo_schema.errors import MigrationLockedError
-from todo_schema.inspection import Wire
+from todo_schema.inspection import BEGIN_WITHOUT_TIMEOUTS, Wire
 from todo_schema.quoting import identifier, literal
 
 # The first half of the lock's key, "TODO" in ASCII; the second half is the schema of the installation.
@@ -97,13 +97,9 @@ def release(wire: Wire) -> None:
 def _try(wire: Wire, schema: str) -> bool:
     # READ COMMITTED whatever the role's default is: a snapshot for the whole transaction would make
     # CREATE INDEX CONCURRENTLY wait for the guard for ever.
-    wire.run("BEGIN ISOLATION LEVEL READ COMMITTED")
+    # The guard idles while the work is done elsewhere; no timeout of the host may end it meanwhile.
+    wire.run(BEGIN_WITHOUT_TIMEOUTS)
     if wire.run(try_lock_query(schema)) == 1:
-        # The guard idles while the work is done elsewhere; no timeout of the host may end it meanwhile.
-        wire.run(
-            "SELECT set_config(name, '0', true) FROM pg_settings"
-            " WHERE name IN ('idle_in_transaction_session_timeout', 'transaction_timeout')"
-        )
         return True
     wire.run("ROLLBACK")
     return False
@@ -120,13 +116,25 @@ def holders(wire: Wire, schema: str) -> list[str]:
     return [_session(row) for row in rows]
 
 
-def table_holders(wire: Wire, schema: str, tables: frozenset[str]) -> list[str]:
-    """Name the other sessions that hold a lock on one of these tables."""
-    names = ", ".join(literal(f"{identifier(schema)}.{identifier(table)}") for table in sorted(tables))
+def table_holders(
+    wire: Wire, schema: str | None, tables: frozenset[str], *, even_from_readers: bool = False
+) -> list[str]:
+    """Name the other sessions that hold a lock on one of these tables.
+
+    Args:
+        wire: A connection whose transaction, if any, has not failed.
+        schema: The schema of the tables; None looks them up in the search_path.
+        tables: The tables.
+        even_from_readers: Name only those that keep readers off, or will: readers queue behind who waits for that.
+
+    """
+    home = f"{identifier(schema)}." if schema is not None else ""
+    names = ", ".join(literal(f"{home}{identifier(table)}") for table in sorted(tables))
+    chosen = "l.mode = 'AccessExclusiveLock'" if even_from_readers else "l.granted"
     rows = wire.fetch(f"""
         SELECT DISTINCT a.pid, a.application_name, a.usename::text, a.client_addr::text, a.xact_start::text
         FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
-        WHERE l.locktype = 'relation' AND l.granted AND l.pid <> pg_backend_pid()
+        WHERE l.locktype = 'relation' AND {chosen} AND l.pid <> pg_backend_pid()
           AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
           AND l.relation IN (SELECT to_regclass(name) FROM unnest(array[{names}]) AS name)""")
     return [_session(row) for row in rows]

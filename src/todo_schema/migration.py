@@ -13,7 +13,6 @@ from todo_schema.compatibility import BASE, State, ordinal_of
 from todo_schema.connections import Database
 from todo_schema.errors import SchemaDriftError, UnknownRevisionError
 from todo_schema.inspection import Found, Wire
-from todo_schema.quoting import identifier
 from todo_schema.reports import AppliedStep, ChangeReport, Progress, Revision
 from todo_schema.wires import TransactionWire
 
@@ -47,15 +46,20 @@ class Work:
 
     def read(self, connection: Connection) -> Found:
         """Read what the database holds now."""
-        with connection.begin():
-            return inspection.read(TransactionWire(connection), self.schema)
+        with self._reading(connection) as wire:
+            return inspection.read(wire, self.schema)
 
     def catalog(self, connection: Connection) -> catalog.Catalog:
         """Read the tables as they are now."""
+        with self._reading(connection) as wire:
+            return catalog.read(wire, self.schema)
+
+    @contextmanager
+    def _reading(self, connection: Connection) -> Iterator[TransactionWire]:
         wire = TransactionWire(connection)
         with connection.begin():
-            wire.run(f"SET LOCAL search_path = {identifier(self.schema)}")
-            return catalog.read(wire, self.schema)
+            wire.run(bookkeeping.settings_statement(self.schema, runner.LOCK_TIMEOUT_MS))
+            yield wire
 
     def apply(
         self, connection: Connection, found: Found, revision: Revision, *, downward: bool = False
@@ -124,7 +128,7 @@ def down_to(work: Work, connection: Connection, target: str) -> tuple[list[Appli
         if found.state is State.AHEAD:
             raise verdict.beyond(found)
         if found.state is State.UNVERSIONED:
-            verdict.recognise(found, work.catalog(connection))
+            raise verdict.unrecorded(found, work.catalog(connection))
         if (ordinal_of(target) or 0) > (found.version or 0):
             raise UnknownRevisionError(
                 f"target {target} of a downgrade, above schema {found.version or 'none'} that the database is at",

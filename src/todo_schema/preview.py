@@ -125,7 +125,7 @@ def _plan(database: Database, schema: str | None) -> Plan:
     from todo_schema import catalog, runner, verdict  # noqa: PLC0415  # imports Alembic
 
     with database.wire(schema) as wire:
-        found = inspection.read(wire, schema)
+        found = inspection.read_alone(wire, schema)
         verdict.refuse(found)
         version = found.version
         if found.state is State.UNVERSIONED:
@@ -143,7 +143,7 @@ def _revisions() -> tuple[Revision, ...]:
 
 
 def _history(database: Database, schema: str | None) -> tuple[Revision, ...]:
-    with database.wire(schema) as wire:
+    with database.wire(schema) as wire, inspection.transaction(wire):
         found = inspection.read(wire, schema)
         rows = _applied(wire, found) if HISTORY_TABLE in found.tables else {}
     return tuple(_with_row(revision, rows.get(revision.revision)) for revision in _revisions())
@@ -174,15 +174,15 @@ def _with_row(revision: Revision, facts: tuple[object, ...] | None) -> Revision:
 
 
 def _sql(database: Database, to: str | int, schema: str | None) -> str:
-    from todo_schema import verdict  # noqa: PLC0415  # the boot check needs none of this
+    from todo_schema import catalog, verdict  # noqa: PLC0415  # the boot check needs none of this
 
     with database.wire(schema) as wire:
-        found = inspection.read(wire, schema)
+        found = inspection.read_alone(wire, schema)
+        if found.state is State.UNVERSIONED:
+            raise verdict.unrecorded(found, catalog.read_alone(wire, found.schema))
     verdict.refuse(found)
     if found.state is State.AHEAD:
         raise verdict.beyond(found)
-    if found.state is State.UNVERSIONED:
-        raise verdict.outdated(found)
     return _script(found.schema, BASE if found.version is None else found.version, to)
 
 

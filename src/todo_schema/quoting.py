@@ -1,10 +1,13 @@
 """Text that is safe inside SQL, for the statements that a bare driver sends without parameters."""
 
+_LONGEST_NAME = 63  # bytes
+
 
 def identifier(name: str) -> str:
-    """Quote a name: `we"ird` → `"we""ird"`. Raises ValueError on a zero byte, which no name can hold."""
-    if "\0" in name:
-        raise ValueError("a PostgreSQL name cannot contain a zero byte")
+    """Quote a name: `we"ird` → `"we""ird"`. Raises ValueError where PostgreSQL cannot have such a name."""
+    # A longer name would be cut off in silence, and the schema made would not be the one asked for.
+    if "\0" in name or not 1 <= len(name.encode()) <= _LONGEST_NAME:
+        raise ValueError(f"a PostgreSQL name has 1 to {_LONGEST_NAME} bytes, none of them zero: not {name!r}")
     return '"' + name.replace('"', '""') + '"'
 
 

@@ -50,7 +50,7 @@ from todo_schema.reports import AppliedStep, Revision
 from todo_schema.wires import TransactionWire
 
 _FOLDER = Path(__file__).parent / "migrations"
-_LOCK_TIMEOUT_MS = 2000
+LOCK_TIMEOUT_MS = 2000
 _BOOTSTRAP_TRIES = 5
 
 
@@ -61,7 +61,9 @@ class VersionMovedError(Exception):
 @cache
 def scripts() -> ScriptDirectory:
     """Return the revisions of this package."""
-    return ScriptDirectory(str(_FOLDER), version_locations=[str(_FOLDER / "versions")])
+    directory = ScriptDirectory(str(_FOLDER), version_locations=[str(_FOLDER / "versions")])
+    directory.get_heads()  # reads the files now: threads that share it find it complete
+    return directory
 
 
 @cache
@@ -78,7 +80,8 @@ def find(name: str | int) -> str:
         UnknownRevisionError: This package has no such revision.
 
     """
-    wanted = f"{int(name):03d}" if str(name).isascii() and str(name).isdigit() else str(name)
+    text = str(name)
+    wanted = text.lstrip("0").rjust(3, "0") if text.isascii() and text.isdigit() else text
     known = [BASE, *(revision.revision for revision in revisions())]
     if wanted not in known:
         raise UnknownRevisionError(
@@ -169,7 +172,7 @@ def in_transaction(
     while True:
         try:
             with connection.begin():
-                wire.run(bookkeeping.settings_statement(found.schema, _LOCK_TIMEOUT_MS))
+                wire.run(bookkeeping.settings_statement(found.schema, LOCK_TIMEOUT_MS))
                 _bootstrap(connection, wire, found)
                 wire.run(bookkeeping.lock_statement(found.schema))
                 work(wire)
@@ -296,6 +299,6 @@ def _blocked(found: Found, revision: str, blockers: str) -> MigrationLockedError
     return MigrationLockedError(
         f"revision {revision} could not lock the tables of schema {found.schema}, which were held by "
         f"{blockers or 'sessions that have ended meanwhile'}",
-        f"a lock on them for at most {_LOCK_TIMEOUT_MS / 1000:g} s at a time",
+        f"a lock on them for at most {LOCK_TIMEOUT_MS / 1000:g} s at a time",
         "let that session finish and call again, give a longer timeout, or: SELECT pg_terminate_backend(its pid);",
     )

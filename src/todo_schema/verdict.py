@@ -1,5 +1,7 @@
 """What is said about a database that this package may not use as it is."""
 
+import shlex
+
 from todo_schema import catalog
 from todo_schema.catalog import Catalog, Comparison
 from todo_schema.compatibility import ENTITY_TABLES, PACKAGE_VERSION, SCHEMA_VERSION, State
@@ -88,7 +90,7 @@ def drifted(found: Found, comparison: Comparison) -> SchemaDriftError:
         f"but its tables differ: {_listed(comparison.differences)}",
         f"the tables of schema {found.version}",
         "restore them from a backup, or mend the differences by hand; "
-        f"todo-schema sql --schema {found.schema!r} prints how they are made",
+        f"todo-schema sql --schema {shlex.quote(found.schema)} prints how they are made",
         comparison.differences,
     )
 
@@ -147,4 +149,4 @@ def _listed(lines: tuple[str, ...]) -> str:
 
 
 def _option(found: Found) -> str:
-    return "" if found.schema == "public" else f" --schema {found.schema}"
+    return "" if found.schema == "public" else f" --schema {shlex.quote(found.schema)}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from threading import Timer
 from typing import TYPE_CHECKING, Any, Protocol
 
 from todo_schema.compatibility import PACKAGE_VERSION
@@ -35,9 +36,10 @@ class PsycopgWire:
             autocommit=True, **url.connect_arguments("psycopg", application_name=APPLICATION_NAME)
         )
 
-    def run(self, sql: str) -> int:
+    def run(self, sql: str, *, limit: float | None = None) -> int:
         # Never prepared: psycopg would do so at the sixth time, and a pooler or a guard must not see that.
-        return self._connection.execute(sql.encode(), prepare=False).rowcount
+        with _cancelled_after(limit, self._connection):
+            return _last_count(self._connection.execute(sql.encode(), prepare=False))
 
     def fetch(self, sql: str) -> list[tuple[object, ...]]:
         return self._connection.execute(sql.encode(), prepare=False).fetchall()
@@ -56,8 +58,8 @@ class AsyncpgWire:
             asyncpg.connect(**url.connect_arguments("asyncpg", application_name=APPLICATION_NAME))
         )
 
-    def run(self, sql: str) -> int:
-        return _rows_of_tag(wait_for(self._connection.execute(sql)))
+    def run(self, sql: str, *, limit: float | None = None) -> int:
+        return _rows_of_tag(wait_for(self._connection.execute(sql, timeout=limit)))
 
     def fetch(self, sql: str) -> list[tuple[object, ...]]:
         return [tuple(record) for record in wait_for(self._connection.fetch(sql))]
@@ -76,7 +78,7 @@ class TransactionWire:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def run(self, sql: str) -> int:
+    def run(self, sql: str, *, limit: float | None = None) -> int:  # noqa: ARG002  # its transaction has limits
         with self._cursor(sql) as cursor:
             return int(cursor.rowcount)
 
@@ -102,15 +104,41 @@ class EngineWire(TransactionWire):
         super().__init__(engine.connect().execution_options(isolation_level="AUTOCOMMIT"))
         self._connection.detach()
 
-    def run(self, sql: str) -> int:
+    def run(self, sql: str, *, limit: float | None = None) -> int:
+        driver: Any = self._connection.connection.dbapi_connection
+        if self._connection.dialect.driver == "psycopg":
+            with _cancelled_after(limit, driver), self._cursor(sql) as cursor:
+                return _last_count(cursor)
         if self._connection.dialect.driver != "asyncpg":
-            return super().run(sql)
+            return super().run(sql, limit=limit)
         # SQLAlchemy's cursor prepares what it sends; the migration lock needs the simple protocol.
-        adapter: Any = self._connection.connection.dbapi_connection
-        return _rows_of_tag(wait_for(adapter.driver_connection.execute(sql)))
+        return _rows_of_tag(wait_for(driver.driver_connection.execute(sql, timeout=limit)))
 
     def close(self) -> None:
         self._connection.close()
+
+
+@contextmanager
+def _cancelled_after(seconds: float | None, connection: Any) -> Iterator[None]:
+    """Cancel what a psycopg connection is executing after so many seconds; asyncpg does so by itself."""
+    if seconds is None:
+        yield
+        return
+    timer = Timer(seconds, connection.cancel_safe)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
+
+
+def _last_count(cursor: Any) -> int:
+    # Of several statements in one message psycopg shows the first one's answer first.
+    while cursor.nextset():
+        pass
+    return int(cursor.rowcount)
 
 
 def _rows_of_tag(tag: str) -> int:

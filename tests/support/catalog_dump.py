@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 from tests.support.clusters import debian_binaries
@@ -41,10 +42,15 @@ def _pg_dump(url: str) -> Path:
     found = [folder / "pg_dump" for folder in folders if folder]
     found += [Path(program) for program in [shutil.which("pg_dump", path=os.environ.get("PATH"))] if program]
     for program in found:
-        said = subprocess.run(
-            [program, "--version"], check=True, capture_output=True, text=True, timeout=10
-        ).stdout
-        version = re.search(r"\d+", said)
-        if version and int(version[0]) >= needed:
+        if _major_version(program) >= needed:
             return program
     raise FileNotFoundError(f"no pg_dump of version {needed} or newer among {found}")
+
+
+@cache
+def _major_version(program: Path) -> int:
+    said = subprocess.run(
+        [program, "--version"], check=True, capture_output=True, text=True, timeout=10
+    ).stdout
+    version = re.search(r"\d+", said)
+    return int(version[0]) if version else 0

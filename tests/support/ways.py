@@ -1,16 +1,20 @@
 """The public functions in both their forms, blocking on psycopg and in an event loop on asyncpg."""
 
 import asyncio
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
 from uuid import uuid4
 
 import pytest
 from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
 
 import todo_schema
+from tests.support.processes import run_python
 from tests.support.servers import Server
 
 
@@ -31,6 +35,38 @@ def asyncpg(name: str, *args: Any, **options: Any) -> Any:
     return asyncio.run(getattr(todo_schema, f"{name}_async")(*args, **options))
 
 
+_PROGRAM = """
+import asyncio, json, sys, todo_schema
+
+name, driver, url = sys.argv[1:]
+try:
+    if driver == "psycopg":
+        result = getattr(todo_schema, name)(url)
+    else:
+        result = asyncio.run(getattr(todo_schema, name + "_async")(url))
+    answer = {"kind": None, "text": str(result)}
+except todo_schema.TodoSchemaError as error:
+    facts = {"found": error.found, "needed": error.needed, "cure": error.cure}
+    answer = {"kind": type(error).__name__, "text": str(error), **facts}
+print(json.dumps({**answer, "alembic": "alembic" in sys.modules}))
+"""
+
+
+def in_process(call: Call, name: str, url: str, package: Path | None = None) -> dict[str, Any]:
+    """Do what `call(name, url)` does in a process of its own, which may have another version of the package.
+
+    Returns:
+        `text` of the result or error, `kind` (None, or the error's class), its `found`, `needed` and `cure`, and
+        whether `alembic` was imported.
+
+    """
+    driver = call.__name__  # type: ignore[attr-defined]
+    done = run_python(_PROGRAM, name, driver, url, pythonpath=package)
+    assert done.returncode == 0, done.stderr
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
+
+
 both_drivers = pytest.mark.parametrize("call", [psycopg, asyncpg], ids=lambda call: call.__name__)
 
 
@@ -49,7 +85,7 @@ def role(server: Server, database: str, options: str = "") -> Iterator[str]:
 
 def role_of(url: str) -> str:
     """The role of a url that `role` gave."""
-    return url.split("//")[1].split(":")[0]
+    return str(conninfo_to_dict(url)["user"])
 
 
 def frames_of(error: BaseException | None) -> Iterator[FrameType]:

@@ -1,0 +1,67 @@
+"""What `alembic revision --autogenerate` and `alembic check` run in a checkout. Nothing else runs it.
+
+    alembic revision --autogenerate -m "add note" --rev-id 002
+
+compares the models with a database that the revisions made: a throw-away PostgreSQL from the extra `embedded`,
+or a scratch database of the author's, `alembic -x url=postgresql://… revision …`, which is upgraded first.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Literal
+
+from alembic import context
+from alembic.util import CommandError
+from sqlalchemy import NullPool, TypeDecorator, create_engine
+
+from todo_schema import embedded, upgrade
+from todo_schema.compatibility import SCHEMA_VERSION, VERSION_TABLE
+from todo_schema.models import TodoBase
+from todo_schema.urls import DatabaseUrl
+
+
+def main() -> None:
+    """Compare the models with a database at the head."""
+    if context.is_offline_mode():
+        raise CommandError("the script for psql comes from: todo-schema sql")
+    newest = int(str(context.get_head_revision() or 0))
+    if newest > SCHEMA_VERSION:
+        raise CommandError(
+            f"revision {newest:03d} is there: set SCHEMA_VERSION = {newest} in compatibility.py"
+        )
+    with _database() as url:
+        upgrade(url)
+        parsed = DatabaseUrl.parse(url)
+        engine = create_engine(
+            parsed.sqlalchemy_url("psycopg"), poolclass=NullPool, **parsed.engine_arguments("psycopg")
+        )
+        with engine.connect() as connection:
+            context.configure(
+                connection=connection,
+                target_metadata=TodoBase.metadata,
+                version_table=VERSION_TABLE,
+                compare_server_default=True,
+                render_item=_plain_type,
+            )
+            # A revision that was run from here would lack its `op` and its row in the history, so it fails.
+            context.run_migrations()
+
+
+@contextmanager
+def _database() -> Iterator[str]:
+    given = context.get_x_argument(as_dictionary=True).get("url")
+    if given:
+        yield str(given)
+    else:
+        with embedded.postgres() as url:
+            yield url
+
+
+def _plain_type(kind: str, item: Any, _autogenerate: Any) -> str | Literal[False]:
+    """Write a type of SQLModel's as the SQLAlchemy type behind it: a released revision needs no SQLModel."""
+    if kind == "type" and isinstance(item, TypeDecorator) and type(item).__module__.startswith("sqlmodel"):
+        return f"sa.{item.impl_instance!r}"
+    return False
+
+
+main()

@@ -1,0 +1,45 @@
+"""The states that a database can be in, and what its bookkeeping says."""
+
+from pathlib import Path
+from typing import Any
+
+from tests.support.processes import run_python
+from tests.support.servers import execute
+from todo_schema import State
+
+ALTERED = "ALTER TABLE messages ALTER content TYPE varchar(99)"
+NO_ROW = "DELETE FROM todo_schema_version"
+AHEAD = "UPDATE todo_schema_version SET version_num = '002'"
+FLOOR = (
+    "INSERT INTO todo_schema_history (revision, line, ordinal, action, floor, package_version, duration, host,"
+    " application_name) VALUES ('c001', 'contract', 1, 'upgrade', 2, '9', '0', 'h', 'a')"
+)
+
+# Each state but `behind`, as what has to be done to a database at the head.
+STATES = {
+    State.CURRENT: "SELECT",
+    State.AHEAD: AHEAD,
+    State.TOO_NEW: f"{AHEAD}; {FLOOR}",
+    State.UNVERSIONED: NO_ROW,
+    State.EMPTY: "DROP TABLE users, conversations, messages, tasks, todo_schema_version, todo_schema_history",
+}
+
+
+def rows(
+    url: str, columns: str = "revision, action, floor, checksum IS NULL", schema: str = "public"
+) -> list[tuple[Any, ...]]:
+    """What the history says, oldest row first."""
+    quoted = schema.replace('"', '""')
+    return execute(url, f'SELECT {columns} FROM "{quoted}".todo_schema_history ORDER BY id')
+
+
+def version(url: str) -> list[str]:
+    """The rows of the version table."""
+    return [row[0] for row in execute(url, "SELECT version_num FROM todo_schema_version")]
+
+
+def with_package(package: Path, code: str, url: str) -> str:
+    """Run a line of Python with another version of the package, and return what it printed."""
+    done = run_python(f"import sys, todo_schema as t; url = sys.argv[1]; {code}", url, pythonpath=package)
+    assert done.returncode == 0, done.stderr
+    return done.stdout

@@ -1,0 +1,255 @@
+"""A migration that is killed at any moment leaves nothing half-made, and the next call ends at the head."""
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from itertools import cycle
+from pathlib import Path
+
+import pytest
+
+from tests.support import forker, packages
+from tests.support.catalog_dump import dump
+from tests.support.clusters import Cluster
+from tests.support.forker import Forker
+from tests.support.migrated import assert_migrated, empty
+from tests.support.proxy import Moment, Proxy
+from tests.support.servers import Server, execute
+from tests.support.waiting import wait_for
+from todo_schema import (
+    ChangeReport,
+    DatabaseUnreachableError,
+    MigrationFailedError,
+    State,
+    upgrade,
+)
+
+# Every moment of a run is tried; in parts, so that they can be run side by side.
+PARTS = 4
+
+
+@pytest.fixture(scope="module")
+def clean(server: Server) -> str:
+    """The catalogue that one undisturbed call leaves."""
+    url = server.create_database()
+    upgrade(url)
+    return dump(url)
+
+
+@pytest.fixture(scope="module")
+def replicas() -> Iterator[Forker]:
+    with forker.forker() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def async_replicas() -> Iterator[Forker]:
+    with forker.forker(forker.UPGRADE_ASYNC) as running:
+        yield running
+
+
+WAITING_FOR_A_LOCK = (
+    "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+)
+
+
+class Fault:
+    """Does something once, at one moment of one statement, known by its number or its text."""
+
+    def __init__(self, statement: int | str, moment: Moment, act: Callable[[int], None]) -> None:
+        self.statement = statement
+        self.moment = moment
+        self.act = act
+        self.happened = False
+
+    def __call__(self, connection: int, number: int, sql: str, moment: Moment) -> None:
+        is_it = self.statement in sql if isinstance(self.statement, str) else self.statement == number
+        if is_it and moment == self.moment and not self.happened:
+            self.happened = True
+            self.act(connection)
+
+
+def statements_of_a_run(server: Server, replicas: Forker) -> dict[int, str]:
+    """The statements from an empty database to the head, on all connections, by their numbers."""
+    told: dict[int, str] = {}
+    url = server.create_database()
+    with Proxy(server, on_statement=lambda *call: told.update({call[1]: call[2]})) as proxy:
+        assert replicas.race(1, proxy.url(url))[0]["ok"]
+    server.drop_database(url)
+    assert len(told) > 80
+    return told
+
+
+def moments_of(statements: dict[int, str]) -> list[tuple[int, Moment]]:
+    """Before and inside each statement, and after each that ends a transaction.
+
+    After any other is, for the server, before the next one.
+    """
+    moments: list[tuple[int, Moment]] = []
+    for number, sql in statements.items():
+        moments += [(number, "before"), (number, "inside")]
+        if sql.startswith(("COMMIT", "ROLLBACK")):
+            moments.append((number, "after"))
+    return moments
+
+
+@pytest.fixture(scope="module")
+def moments(server: Server, replicas: Forker) -> list[tuple[int, Moment]]:
+    return moments_of(statements_of_a_run(server, replicas))
+
+
+def next_call_ends_at_the_head(database: str, clean: str) -> ChangeReport:
+    report = upgrade(database, timeout=30)
+    assert report.after is State.CURRENT
+    assert_migrated(database, clean, "001")
+    empty(database)
+    return report
+
+
+def kill_at(
+    moments: list[tuple[int, Moment]], server: Server, database: str, replicas: Forker, clean: str
+) -> None:
+    """Kill a migrating process with SIGKILL at each of these moments."""
+    for number, moment in moments:
+        known = threading.Event()
+        pids: list[int] = []
+
+        def act(connection: int, known: threading.Event = known, pids: list[int] = pids) -> None:
+            known.wait()
+            forker.kill(pids[0])
+
+        fault = Fault(number, moment, act)
+        with Proxy(server, on_statement=fault) as proxy:
+            pids += replicas.start(proxy.url(database))
+            known.set()
+            (outcome,) = replicas.outcomes()
+        assert fault.happened, (number, moment)
+        assert outcome["error"] == "ended with -9 and said nothing", (number, moment)
+        next_call_ends_at_the_head(database, clean)
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+def test_a_process_may_be_killed_before_inside_and_after_every_statement(
+    server: Server,
+    database: str,
+    replicas: Forker,
+    clean: str,
+    moments: list[tuple[int, Moment]],
+    part: int,
+):
+    kill_at(moments[part::PARTS], server, database, replicas, clean)
+
+
+def test_a_process_on_asyncpg_may_be_killed_too(
+    server: Server, database: str, async_replicas: Forker, clean: str
+):
+    moments = moments_of(statements_of_a_run(server, async_replicas))
+    kill_at(moments[::17], server, database, async_replicas, clean)
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+def test_its_backend_may_be_killed_inside_and_between_the_statements(
+    server: Server, database: str, clean: str, moments: list[tuple[int, Moment]], part: int
+):
+    # For a backend the time between two statements is much the same wherever it is: a fifth of them will do.
+    worth = [(number, moment) for number, moment in moments if moment != "before" or number % 5 == 0]
+    for number, moment in worth[part::PARTS]:
+
+        def terminate(connection: int) -> None:
+            server.execute(f"SELECT pg_terminate_backend({proxy.backend_pid(connection)}, 5000)")
+
+        fault = Fault(number, moment, terminate)
+        with (
+            Proxy(server, on_statement=fault) as proxy,
+            suppress(DatabaseUnreachableError, MigrationFailedError),
+        ):
+            upgrade(proxy.url(database))
+        assert fault.happened, (number, moment)
+        next_call_ends_at_the_head(database, clean)
+
+
+def test_the_server_may_be_restarted_in_mid_run(private_server: Cluster, replicas: Forker):
+    statements = statements_of_a_run(private_server, replicas)
+    (recorded,) = (number for number, sql in statements.items() if 'INTO "public".todo_schema_history' in sql)
+    assert statements[recorded + 1] == "COMMIT"
+    database = private_server.create_database()
+    upgrade(database)
+    clean = dump(database)
+    empty(database)
+    some = moments_of(statements)[::25] + [(recorded + 1, moment) for moment in ("before", "inside", "after")]
+    for (number, moment), mode in zip(some, cycle(["fast", "immediate"]), strict=False):
+        fault = Fault(number, moment, lambda _, mode=mode: private_server.restart(mode))
+        with (
+            Proxy(private_server, on_statement=fault) as proxy,
+            suppress(DatabaseUnreachableError, MigrationFailedError),
+        ):
+            upgrade(proxy.url(database))
+        assert fault.happened, (number, moment)
+        next_call_ends_at_the_head(database, clean)
+
+
+@pytest.mark.parametrize(
+    "statement", ["SAVEPOINT", "LOCK TABLE", "CREATE TABLE messages", 'INTO "public".todo_schema_history']
+)
+@pytest.mark.parametrize("way", ["cut", "terminated"])
+def test_a_worker_that_has_lost_its_guard_applies_nothing_twice(
+    server: Server, database: str, clean: str, statement: str, way: str
+):
+    """The worker is held back until a second process, which got the lock, has gone as far as it can."""
+
+    def lose_the_guard(connection: int) -> None:
+        if way == "cut":
+            proxy.cut(1)
+        else:
+            server.execute(f"SELECT pg_terminate_backend({proxy.backend_pid(1)}, 5000)")
+        second.append(threads.submit(upgrade, database))
+        wait_for(lambda: second[0].done() or execute(database, WAITING_FOR_A_LOCK))
+
+    second: list[Future[ChangeReport]] = []
+    fault = Fault(statement, "before", lose_the_guard)
+    with ThreadPoolExecutor() as threads, Proxy(server, on_statement=fault) as proxy:
+        reports = [upgrade(proxy.url(database)), second[0].result()]
+    assert sorted(len(report.applied) for report in reports) == [0, 1]
+    assert [report.after for report in reports] == [State.CURRENT] * 2
+    assert_migrated(database, clean, "001")
+
+
+FAILING = """
+import sqlalchemy as sa
+
+revision = "002"
+down_revision = "001"
+
+
+def upgrade(op):
+    op.add_column("tasks", sa.Column("note", sa.Text()))
+    op.execute("UPDATE todo_schema_version SET version_num = version_num")
+    {failure}
+"""
+FAILURES = {
+    'op.execute("SELECT 1 / 0")': "division by zero",
+    'op.execute("ALTER TABLE nowhere ADD COLUMN note text")': 'relation "nowhere" does not exist',
+    'raise LookupError("no such thing")': "no such thing",
+    'raise SystemExit("bye")': "bye",
+}
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+@pytest.mark.parametrize("boot", [forker.UPGRADE, forker.UPGRADE_ASYNC], ids=["psycopg", "asyncpg"])
+def test_a_failed_revision_leaves_the_revision_before_and_the_mended_package_goes_on(
+    database: str, tmp_path: Path, next_package: Path, clean: str, failure: str, boot: str
+):
+    revision = {"002_fails.py": FAILING.format(failure=failure)}
+    package = packages.throwaway_package(tmp_path, revision, schema_version=2)
+    with forker.forker(boot, pythonpath=package) as replicas:
+        for _ in range(2):
+            (outcome,) = replicas.race(1, database)
+            assert_migrated(database, clean, "001")
+    assert FAILURES[failure] in outcome["error"]
+    if "SystemExit" not in failure:
+        assert outcome["kind"] == "MigrationFailedError"
+        assert "revision 002 failed and was rolled back" in outcome["error"]
+    with forker.forker(boot, pythonpath=next_package) as replicas:
+        (outcome,) = replicas.race(1, database)
+    assert [step["revision"] for step in outcome["result"]["applied"]] == ["002"]

@@ -1,0 +1,212 @@
+"""Replicas that are released together: one migrates, none fails; without the locks most do."""
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support import forker, packages
+from tests.support.catalog_dump import dump
+from tests.support.forker import Forker
+from tests.support.migrated import assert_migrated, empty
+from tests.support.proxy import Proxy
+from tests.support.servers import Server, database_name, execute
+from todo_schema import upgrade
+
+RACERS = 20
+ROUNDS = 10
+
+NO_GUARD = (
+    "locks.py",
+    "    deadline = time.monotonic() + timeout\n    pause = _FIRST_PAUSE\n",
+    "    return True\n    deadline = time.monotonic() + timeout\n    pause = _FIRST_PAUSE\n",
+)
+NO_TABLE_LOCK = (
+    "runner.py",
+    "                wire.run(bookkeeping.lock_statement(found.schema))\n",
+    "",
+)
+NO_COMPARISON = ("runner.py", "        raise VersionMovedError(revision)\n", "        return\n")
+
+# A project of its own with the same revision, and the env.py that `alembic init` writes, without its comments.
+STOCK_ENV = """
+from alembic import context
+from sqlalchemy import engine_from_config, pool
+
+config = context.config
+connectable = engine_from_config(
+    config.get_section(config.config_ini_section, {}), prefix="sqlalchemy.", poolclass=pool.NullPool
+)
+with connectable.connect() as connection:
+    context.configure(connection=connection, target_metadata=None)
+    with context.begin_transaction():
+        context.run_migrations()
+"""
+STOCK_REVISION = """
+from importlib.util import module_from_spec, spec_from_file_location
+
+from alembic import op
+
+spec = spec_from_file_location("baseline", {baseline!r})
+baseline = module_from_spec(spec)
+spec.loader.exec_module(baseline)
+revision, down_revision = "001", None
+
+def upgrade():
+    baseline.upgrade(op)
+"""
+STOCK_BOOT = """
+from alembic import command
+from alembic.config import Config
+
+def boot(url):
+    config = Config()
+    config.set_main_option("script_location", {folder!r})
+    config.set_main_option("sqlalchemy.url", url.replace("postgresql:", "postgresql+psycopg:"))
+    command.upgrade(config, "head")
+"""
+
+
+@pytest.fixture(scope="module")
+def clean(server: Server) -> str:
+    """The catalogue that one undisturbed call leaves."""
+    url = server.create_database()
+    upgrade(url)
+    return dump(url)
+
+
+@pytest.fixture(scope="module")
+def clean_next(server: Server, next_replicas: Forker) -> str:
+    """The same of the next version of the package."""
+    url = server.create_database()
+    next_replicas.race(1, url)
+    assert "note text" in dump(url)
+    return dump(url)
+
+
+@pytest.fixture(scope="module")
+def replicas() -> Iterator[Forker]:
+    with forker.forker() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def async_replicas() -> Iterator[Forker]:
+    with forker.forker(forker.UPGRADE_ASYNC) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def next_replicas(next_package: Path) -> Iterator[Forker]:
+    with forker.forker(pythonpath=next_package) as running:
+        yield running
+
+
+def released_together(replicas: Forker, server: Server, database: str, n: int = RACERS) -> list[dict]:
+    """Race n replicas whose first connections all wait for the last one of them."""
+    with Proxy(server, barrier=n) as proxy:
+        outcomes = replicas.race(n, proxy.url(database))
+        assert proxy.connections > n
+    return outcomes
+
+
+def assert_one_applied(outcomes: list[dict], *revisions: str) -> None:
+    assert [outcome["error"] for outcome in outcomes if not outcome["ok"]] == []
+    reports = [outcome["result"] for outcome in outcomes]
+    applied = [[step["revision"] for step in report["applied"]] for report in reports if report["applied"]]
+    assert applied == [list(revisions)]
+    assert {report["after"] for report in reports} == {"current"}
+
+
+def test_of_twenty_replicas_on_an_empty_database_one_migrates_and_none_fails(
+    server: Server, database: str, replicas: Forker, clean: str
+):
+    for _ in range(ROUNDS):
+        assert_one_applied(released_together(replicas, server, database), "001")
+        assert_migrated(database, clean, "001")
+        empty(database)
+
+
+def test_of_twenty_replicas_of_a_new_version_one_applies_its_revision(
+    server: Server, database: str, next_replicas: Forker, clean_next: str
+):
+    for _ in range(ROUNDS):
+        upgrade(database)
+        assert_one_applied(released_together(next_replicas, server, database), "002")
+        assert_migrated(database, clean_next, "001", "002")
+        empty(database)
+
+
+def test_twenty_replicas_on_asyncpg_do_the_same(
+    server: Server, database: str, async_replicas: Forker, clean: str
+):
+    for _ in range(2):
+        assert_one_applied(released_together(async_replicas, server, database), "001")
+        assert_migrated(database, clean, "001")
+        empty(database)
+
+
+@pytest.mark.parametrize("level", ["serializable", "repeatable read"])
+@pytest.mark.parametrize("driver", ["replicas", "async_replicas"])
+def test_a_stricter_isolation_level_of_the_role_changes_nothing(
+    server: Server, database: str, clean: str, level: str, driver: str, request: pytest.FixtureRequest
+):
+    execute(
+        database, f"ALTER DATABASE {database_name(database)} SET default_transaction_isolation = '{level}'"
+    )
+    assert_one_applied(released_together(request.getfixturevalue(driver), server, database), "001")
+    assert_migrated(database, clean, "001")
+
+
+def test_replicas_of_two_versions_together_end_at_the_newer_one(
+    server: Server, database: str, replicas: Forker, next_replicas: Forker, clean_next: str
+):
+    for _ in range(3):
+        with Proxy(server, barrier=RACERS) as proxy:
+            replicas.start(proxy.url(database), RACERS // 2)
+            next_replicas.start(proxy.url(database), RACERS // 2)
+            outcomes = replicas.outcomes() + next_replicas.outcomes()
+        assert [outcome["error"] for outcome in outcomes if not outcome["ok"]] == []
+        steps = [step["revision"] for outcome in outcomes for step in outcome["result"]["applied"]]
+        assert sorted(steps) == ["001", "002"]
+        assert_migrated(database, clean_next, "001", "002")
+        empty(database)
+
+
+def test_without_the_guard_the_version_table_still_lets_each_revision_be_applied_once(
+    server: Server, database: str, tmp_path: Path, clean: str
+):
+    package = packages.throwaway_package(tmp_path, edits=[NO_GUARD])
+    with forker.forker(pythonpath=package) as replicas:
+        for _ in range(3):
+            assert_one_applied(released_together(replicas, server, database, 10), "001")
+            assert_migrated(database, clean, "001")
+            empty(database)
+
+
+def test_without_any_lock_most_replicas_fail_which_is_the_control(
+    server: Server, database: str, tmp_path: Path
+):
+    package = packages.throwaway_package(tmp_path, edits=[NO_GUARD, NO_TABLE_LOCK, NO_COMPARISON])
+    with forker.forker(pythonpath=package) as replicas:
+        outcomes = released_together(replicas, server, database)
+    failed = Counter(outcome["kind"] for outcome in outcomes if not outcome["ok"])
+    assert failed.total() > RACERS / 2
+    assert set(failed) == {"MigrationFailedError"}
+
+
+def test_plain_alembic_fails_in_the_same_race_which_is_the_control(
+    server: Server, database: str, tmp_path: Path
+):
+    (tmp_path / "versions").mkdir()
+    (tmp_path / "env.py").write_text(STOCK_ENV)
+    (tmp_path / "script.py.mako").touch()
+    baseline = next((packages.SOURCE / "todo_schema" / "migrations" / "versions").glob("001_*.py"))
+    (tmp_path / "versions" / "001.py").write_text(STOCK_REVISION.format(baseline=str(baseline)))
+    with (
+        forker.forker(STOCK_BOOT.format(folder=str(tmp_path))) as replicas,
+        Proxy(server, barrier=RACERS) as proxy,
+    ):
+        outcomes = replicas.race(RACERS, proxy.url(database))
+    assert sum(not outcome["ok"] for outcome in outcomes) > RACERS / 2
