@@ -20,7 +20,7 @@ from todo_schema import SCHEMA_VERSION, catalog, downgrade, history, status, upg
 from todo_schema.compatibility import BOOKKEEPING_TABLES, ENTITY_TABLES, VERSION_TABLE, ordinal_of
 from todo_schema.connections import blocking
 from todo_schema.models import TodoBase
-from todo_schema.runner import scripts
+from todo_schema.revisions import scripts
 
 MIGRATIONS = SOURCE / "todo_schema" / "migrations"
 REVISIONS = sorted((MIGRATIONS / "versions").glob("*.py"))
@@ -253,14 +253,14 @@ def module_constant(path: Path, name: str) -> object:
 def test_a_checksum_is_the_same_whatever_the_line_endings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     from types import SimpleNamespace
 
-    from todo_schema import runner
+    from todo_schema import revisions
 
     def checksum_of(convert: Callable[[bytes], bytes]) -> str:
         copy = tmp_path / "copy.py"
         copy.write_bytes(convert(REVISIONS[0].read_bytes()))
         fake = SimpleNamespace(get_revision=lambda _: SimpleNamespace(path=str(copy)))
-        monkeypatch.setattr(runner, "scripts", lambda: fake)
-        return runner.checksum("001")
+        monkeypatch.setattr(revisions, "scripts", lambda: fake)
+        return revisions.checksum("001")
 
     recorded = history()[0].checksum
     assert checksum_of(lambda text: text) == recorded

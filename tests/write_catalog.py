@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 
 import psycopg
-from todo_schema import catalog
-from todo_schema.offline import script
 
 from tests.support.servers import embedded_server
+from todo_schema import catalog
+from todo_schema.offline import script
 
 
 class _Wire:

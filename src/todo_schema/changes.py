@@ -219,9 +219,9 @@ def _downgrade(
     timeout: float,
     progress: Listener | None,
 ) -> ChangeReport:
-    from todo_schema import migration, runner  # noqa: PLC0415  # imports Alembic
+    from todo_schema import migration, revisions  # noqa: PLC0415  # imports Alembic
 
-    target = runner.find(to)
+    target = revisions.find(to)
     with database.wire(schema) as wire:
         found = inspection.read_alone(wire, schema)
         _require_writable(found)
@@ -235,9 +235,9 @@ def _downgrade(
 
 
 def _stamp(database: Database, revision: str | int, schema: str | None, timeout: float) -> ChangeReport:
-    from todo_schema import migration, runner  # noqa: PLC0415  # imports Alembic
+    from todo_schema import migration, revisions  # noqa: PLC0415  # imports Alembic
 
-    target = runner.find(revision)
+    target = revisions.find(revision)
     with database.wire(schema) as wire:
         found = inspection.read_alone(wire, schema)
         _require_writable(found)

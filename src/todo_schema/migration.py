@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from todo_schema import bookkeeping, catalog, inspection, locks, runner, verdict
+from todo_schema import bookkeeping, catalog, inspection, locks, revisions, runner, verdict
 from todo_schema.compatibility import BASE, State, ordinal_of
 from todo_schema.connections import Database
 from todo_schema.errors import SchemaDriftError, UnknownRevisionError
@@ -87,7 +87,7 @@ class Work:
             runner.expect_version(wire, self.schema, current)
             for statement in bookkeeping.write_version_statements(self.schema, revision):
                 wire.run(statement)
-            file = None if revision == BASE else runner.checksum(revision)
+            file = None if revision == BASE else revisions.checksum(revision)
             host = bookkeeping.this_host()
             wire.run(bookkeeping.record_statement(self.schema, revision, action, file, host))
 
@@ -110,7 +110,7 @@ def to_head(work: Work, connection: Connection) -> tuple[list[AppliedStep], bool
                 _log.info("adopted the tables of schema %s as schema version %d", work.schema, version)
                 adopted = True
                 continue
-            due = runner.due(found.version)
+            due = revisions.due(found.version)
             if not due:
                 return applied, adopted, found
             applied.append(work.apply(connection, found, due[0]))
@@ -135,7 +135,7 @@ def down_to(work: Work, connection: Connection, target: str) -> tuple[list[Appli
                 "a revision below that",
                 "todo-schema upgrade --url URL",
             )
-        above = runner.undue(found.version, target)
+        above = revisions.undue(found.version, target)
         if not above:
             return undone, found
         try:

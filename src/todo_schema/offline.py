@@ -1,6 +1,6 @@
 """The SQL script that does with psql what `upgrade` does: for databases that only an administrator touches."""
 
-from todo_schema import bookkeeping, locks, runner
+from todo_schema import bookkeeping, locks, revisions
 from todo_schema.compatibility import BASE, HISTORY_TABLE, PACKAGE_VERSION, VERSION_TABLE, ordinal_of
 from todo_schema.errors import UnknownRevisionError
 from todo_schema.quoting import identifier, literal
@@ -26,7 +26,7 @@ def script(schema: str, start: str, to: str) -> str:
             "there is nothing to do: the database is there already",
         )
     downward = (ordinal_of(to) or 0) < (ordinal_of(start) or 0)
-    steps = runner.undue(ordinal_of(start), to) if downward else _between(start, to)
+    steps = revisions.undue(ordinal_of(start), to) if downward else _between(start, to)
     parts = [
         f"-- todo-schema {PACKAGE_VERSION}: schema {start} -> {to} in {schema!r}",
         "\\set ON_ERROR_STOP on",
@@ -37,14 +37,14 @@ def script(schema: str, start: str, to: str) -> str:
 
 def _between(start: str, to: str) -> list[Revision]:
     last = ordinal_of(to) or 0
-    return [r for r in runner.due(ordinal_of(start)) if (ordinal_of(r.revision) or 0) <= last]
+    return [r for r in revisions.due(ordinal_of(start)) if (ordinal_of(r.revision) or 0) <= last]
 
 
 def _step(schema: str, revision: Revision, *, downward: bool) -> str:
-    below = runner.below(revision.revision)
+    below = revisions.below(revision.revision)
     before, after = (revision.revision, below) if downward else (below, revision.revision)
     action = "downgrade" if downward else "upgrade"
-    checksum = None if after == BASE else runner.checksum(after)
+    checksum = None if after == BASE else revisions.checksum(after)
     statements = [
         "BEGIN ISOLATION LEVEL READ COMMITTED",
         _lock_or_stop(schema),
@@ -52,7 +52,7 @@ def _step(schema: str, revision: Revision, *, downward: bool) -> str:
         bookkeeping.settings_statement(schema, lock_timeout_ms=2000),
         bookkeeping.lock_statement(schema),
         _compare_or_stop(schema, before),
-        f"-- {revision}\n{runner.render(revision.revision, downward=downward).rstrip(';')}",
+        f"-- {revision}\n{revisions.render(revision.revision, downward=downward).rstrip(';')}",
         *bookkeeping.write_version_statements(schema, after),
         bookkeeping.record_statement(schema, after, action, checksum, _HOST),
         "COMMIT",

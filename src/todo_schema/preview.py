@@ -122,7 +122,7 @@ async def sql_async(
 
 
 def _plan(database: Database, schema: str | None) -> Plan:
-    from todo_schema import catalog, runner, verdict  # noqa: PLC0415  # imports Alembic
+    from todo_schema import catalog, revisions, verdict  # noqa: PLC0415  # imports Alembic
 
     with database.wire(schema) as wire:
         found = inspection.read_alone(wire, schema)
@@ -131,15 +131,16 @@ def _plan(database: Database, schema: str | None) -> Plan:
         if found.state is State.UNVERSIONED:
             version = verdict.recognise(found, catalog.read_alone(wire, found.schema))
     steps = tuple(
-        PlannedStep(r.revision, r.summary, r.details, runner.render(r.revision)) for r in runner.due(version)
+        PlannedStep(r.revision, r.summary, r.details, revisions.render(r.revision))
+        for r in revisions.due(version)
     )
     return Plan(found.state, steps)
 
 
 def _revisions() -> tuple[Revision, ...]:
-    from todo_schema import runner  # noqa: PLC0415  # imports Alembic
+    from todo_schema import revisions  # noqa: PLC0415  # imports Alembic
 
-    return runner.revisions()
+    return revisions.in_order()
 
 
 def _history(database: Database, schema: str | None) -> tuple[Revision, ...]:
@@ -187,6 +188,6 @@ def _sql(database: Database, to: str | int, schema: str | None) -> str:
 
 
 def _script(schema: str, start: str | int, to: str | int) -> str:
-    from todo_schema import offline, runner  # noqa: PLC0415  # imports Alembic
+    from todo_schema import offline, revisions  # noqa: PLC0415  # imports Alembic
 
-    return offline.script(schema, runner.find(start), runner.find(to))
+    return offline.script(schema, revisions.find(start), revisions.find(to))

@@ -5,22 +5,16 @@ once send their DDL to each other's database. So no Config, no env.py and no pro
 MigrationContext and an Operations object belong to one connection, and revision files take `op` as an argument.
 """
 
-import hashlib
-import inspect
-import io
 import random
 import time
-from collections.abc import Callable, Iterable
-from functools import cache
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext, MigrationStep
-from alembic.script import Script, ScriptDirectory
 from sqlalchemy import Connection
 
-from todo_schema import bookkeeping, locks
+from todo_schema import bookkeeping, locks, revisions
 from todo_schema.compatibility import (
     BASE,
     BOOKKEEPING_TABLES,
@@ -43,73 +37,17 @@ from todo_schema.errors import (
     MigrationFailedError,
     MigrationLockedError,
     TodoSchemaError,
-    UnknownRevisionError,
 )
 from todo_schema.inspection import Found
 from todo_schema.reports import AppliedStep, Revision
 from todo_schema.wires import TransactionWire
 
-_FOLDER = Path(__file__).parent / "migrations"
 LOCK_TIMEOUT_MS = 2000
 _BOOTSTRAP_TRIES = 5
 
 
 class VersionMovedError(Exception):
     """The version table no longer says what this step starts from: another process was faster."""
-
-
-@cache
-def scripts() -> ScriptDirectory:
-    """Return the revisions of this package."""
-    directory = ScriptDirectory(str(_FOLDER), version_locations=[str(_FOLDER / "versions")])
-    directory.get_heads()  # reads the files now: threads that share it find it complete
-    return directory
-
-
-@cache
-def revisions() -> tuple[Revision, ...]:
-    """Return the revisions of this package, oldest first, as their files describe them."""
-    newest_first: Iterable[Script] = scripts().walk_revisions()
-    return tuple(_describe(script) for script in reversed(list(newest_first)))
-
-
-def find(name: str | int) -> str:
-    """Return the revision that a person means: `2`, `"2"`, `"002"`, or `"base"`.
-
-    Raises:
-        UnknownRevisionError: This package has no such revision.
-
-    """
-    text = str(name)
-    wanted = text.lstrip("0").rjust(3, "0") if text.isascii() and text.isdigit() else text
-    known = [BASE, *(revision.revision for revision in revisions())]
-    if wanted not in known:
-        raise UnknownRevisionError(
-            f"revision {wanted!r}",
-            f"one of {', '.join(known)}",
-            "correct the revision, or install the version of todo-schema that contains it",
-        )
-    return wanted
-
-
-def due(version: int | None) -> tuple[Revision, ...]:
-    """Return the revisions that lead from a schema version to the head, in order."""
-    return tuple(
-        revision for revision in revisions() if (ordinal_of(revision.revision) or 0) > (version or 0)
-    )
-
-
-def undue(version: int | None, to: str) -> tuple[Revision, ...]:
-    """Return the revisions that have to be undone to get from a schema version down to `to`, in order."""
-    floor = ordinal_of(to) or 0
-    between = [r for r in revisions() if floor < (ordinal_of(r.revision) or 0) <= (version or 0)]
-    return tuple(reversed(between))
-
-
-def below(revision: str) -> str:
-    """Return the revision that comes before, `base` before the first."""
-    down = scripts().get_revision(revision).down_revision
-    return down if isinstance(down, str) else BASE
 
 
 def apply(
@@ -142,14 +80,14 @@ def apply(
         MigrationFailedError: The revision itself failed, or the connection was lost.
 
     """
-    before = below(revision.revision) if not downward else revision.revision
-    after = revision.revision if not downward else below(revision.revision)
+    before = revisions.below(revision.revision) if not downward else revision.revision
+    after = revision.revision if not downward else revisions.below(revision.revision)
 
     def work(wire: TransactionWire) -> None:
         expect_version(wire, found.schema, None if before == BASE else before)
         _run(connection, found.schema, revision.revision, downward=downward)
         action = "downgrade" if downward else "upgrade"
-        file = None if after == BASE else checksum(after)
+        file = None if after == BASE else revisions.checksum(after)
         wire.run(bookkeeping.record_statement(found.schema, after, action, file, bookkeeping.this_host()))
 
     started = time.perf_counter()
@@ -199,26 +137,6 @@ def expect_version(wire: TransactionWire, schema: str, revision: str | None) -> 
         raise VersionMovedError(revision)
 
 
-def render(revision: str, *, downward: bool = False) -> str:
-    """Return the SQL of one revision, without its bookkeeping."""
-    buffer = io.StringIO()
-    context = MigrationContext.configure(
-        dialect_name="postgresql",
-        # With the driver's own parameter style a per cent sign would come out doubled.
-        dialect_opts={"paramstyle": "named"},
-        opts={"as_sql": True, "output_buffer": buffer},
-    )
-    script = scripts().get_revision(revision)
-    (script.module.downgrade if downward else script.module.upgrade)(Operations(context))
-    return buffer.getvalue().strip()
-
-
-def checksum(revision: str) -> str:
-    """Return the SHA-256 of a revision file, the same whatever line endings a checkout gave it."""
-    source = Path(scripts().get_revision(revision).path).read_bytes()
-    return hashlib.sha256(source.replace(b"\r\n", b"\n").replace(b"\r", b"\n")).hexdigest()
-
-
 def _bootstrap(connection: Connection, wire: TransactionWire, found: Found) -> None:
     """Make what is missing of the schema and of our bookkeeping tables.
 
@@ -256,23 +174,18 @@ def _run(connection: Connection, schema: str, revision: str, *, downward: bool) 
 
 def _options(schema: str, revision: str, *, downward: bool) -> dict[str, Any]:
     def steps(_heads: Any, _context: MigrationContext) -> list[Any]:
-        script, revision_map = scripts().get_revision(revision), scripts().revision_map
+        script, revision_map = revisions.scripts().get_revision(revision), revisions.scripts().revision_map
         if downward:
             return [MigrationStep.downgrade_from_script(revision_map, script)]
         return [MigrationStep.upgrade_from_script(revision_map, script)]
 
     return {
         "fn": steps,
-        "script": scripts(),
+        "script": revisions.scripts(),
         "version_table": VERSION_TABLE,
         "version_table_schema": schema,
         "transaction_per_migration": True,
     }
-
-
-def _describe(script: Script) -> Revision:
-    summary, _, details = inspect.cleandoc(script.module.__doc__ or "").partition("\n")
-    return Revision(script.revision, summary.rstrip("."), details.strip(), checksum(script.revision))
 
 
 def _explain(error: Exception, found: Found, revision: str) -> TodoSchemaError:
@@ -298,7 +211,7 @@ def _explain(error: Exception, found: Found, revision: str) -> TodoSchemaError:
 def _blocked(found: Found, revision: str, blockers: str) -> MigrationLockedError:
     return MigrationLockedError(
         f"revision {revision} could not lock the tables of schema {found.schema}, which were held by "
-        f"{blockers or 'sessions that have ended meanwhile'}",
+        f"{blockers or 'a session that has not committed them yet, or has ended meanwhile'}",
         f"a lock on them for at most {LOCK_TIMEOUT_MS / 1000:g} s at a time",
         "let that session finish and call again, give a longer timeout, or: SELECT pg_terminate_backend(its pid);",
     )

@@ -15,14 +15,14 @@ from tests.support.processes import CHECKOUT, SOURCE, clean_environment
 
 # What boots where nothing else is asked for.
 UPGRADE = """
-from todo_schema import runner, upgrade
-runner.revisions()
+from todo_schema import revisions, upgrade
+revisions.in_order()
 def boot(url):
     return upgrade(url).as_dict()
 """
 UPGRADE_ASYNC = """
-from todo_schema import runner, upgrade_async
-runner.revisions()
+from todo_schema import revisions, upgrade_async
+revisions.in_order()
 async def boot(url):
     return (await upgrade_async(url)).as_dict()
 """
