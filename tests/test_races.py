@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
@@ -10,7 +11,7 @@ from tests.support import forker, packages
 from tests.support.catalog_dump import dump
 from tests.support.forker import Forker
 from tests.support.migrated import assert_migrated, empty
-from tests.support.proxy import Proxy
+from tests.support.proxy import Moment, OnStatement, Proxy
 from tests.support.servers import Server, database_name, execute
 from todo_schema import upgrade
 
@@ -103,9 +104,23 @@ def next_replicas(next_package: Path) -> Iterator[Forker]:
         yield running
 
 
+def held(n: int, beginning: str) -> OnStatement:
+    """Hold back each of n connections at its first statement of this beginning, until all have come to theirs."""
+    together = Barrier(n)
+    come = set[int]()
+
+    def hold(connection: int, _number: int, sql: str, moment: Moment) -> None:
+        first = connection <= n and connection not in come
+        if moment == "before" and first and sql.strip().startswith(beginning):
+            come.add(connection)
+            together.wait(timeout=60)
+
+    return hold
+
+
 def released_together(replicas: Forker, server: Server, database: str, n: int = RACERS) -> list[dict]:
-    """Race n replicas whose first connections all wait for the last one of them."""
-    with Proxy(server, barrier=n) as proxy:
+    """Race n replicas that wait for each other twice: connected, and again when none found it up to date."""
+    with Proxy(server, barrier=n, on_statement=held(n, "BEGIN")) as proxy:
         outcomes = replicas.race(n, proxy.url(database))
         assert proxy.connections > n
     return outcomes
@@ -206,7 +221,7 @@ def test_plain_alembic_fails_in_the_same_race_which_is_the_control(
     (tmp_path / "versions" / "001.py").write_text(STOCK_REVISION.format(baseline=str(baseline)))
     with (
         forker.forker(STOCK_BOOT.format(folder=str(tmp_path))) as replicas,
-        Proxy(server, barrier=RACERS) as proxy,
+        Proxy(server, barrier=RACERS, on_statement=held(RACERS, "CREATE TABLE alembic_version")) as proxy,
     ):
         outcomes = replicas.race(RACERS, proxy.url(database))
     assert sum(not outcome["ok"] for outcome in outcomes) > RACERS / 2

@@ -9,19 +9,26 @@ from todo_schema.compatibility import BASE, HISTORY_TABLE, PACKAGE_VERSION, VERS
 from todo_schema.quoting import identifier, literal
 
 
-def missing_query(schema: str) -> str:
-    """Return the query for whether the schema exists, and which bookkeeping tables are in it."""
-    return f"""SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = {literal(schema)}),
-    array(SELECT c.relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-          WHERE n.nspname = {literal(schema)} AND c.relname IN ('{VERSION_TABLE}', '{HISTORY_TABLE}'))"""
+def create_missing_statement(schema: str) -> str:
+    """Return the one statement that makes what is missing of the schema and of the bookkeeping tables.
 
-
-def create_schema_statement(schema: str) -> str:
-    """Return the statement that makes the PostgreSQL schema.
-
-    Only for a schema that is missing: `IF NOT EXISTS` needs the right to create it even where it exists.
+    It looks before it creates: `IF NOT EXISTS` needs the right to create a schema even where it exists. In a
+    race it fails where another transaction commits the same table first, and has nothing to do the next time.
     """
-    return f"CREATE SCHEMA {identifier(schema)}"
+    home = identifier(schema)
+    blocks = [f"IF to_regnamespace({literal(home)}) IS NULL THEN\n        CREATE SCHEMA {home};\n    END IF;"]
+    for table, statements in create_table_statements(schema).items():
+        body = "\n".join(f"        {statement};" for statement in statements)
+        blocks.append(f"IF to_regclass({literal(f'{home}.{table}')}) IS NULL THEN\n{body}\n    END IF;")
+    return do_statement("\n    ".join(blocks))
+
+
+def do_statement(body: str) -> str:
+    """Return an anonymous block of PL/pgSQL."""
+    tag = "$todo_schema$"
+    while tag in body:  # a schema may have any name
+        tag = f"{tag[:-1]}_$"
+    return f"DO {tag}\nBEGIN\n    {body}\nEND\n{tag}"
 
 
 def create_table_statements(schema: str) -> dict[str, tuple[str, ...]]:

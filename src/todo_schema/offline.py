@@ -1,7 +1,7 @@
 """The SQL script that does with psql what `upgrade` does: for databases that only an administrator touches."""
 
 from todo_schema import bookkeeping, locks, revisions
-from todo_schema.compatibility import BASE, HISTORY_TABLE, PACKAGE_VERSION, VERSION_TABLE, ordinal_of
+from todo_schema.compatibility import BASE, PACKAGE_VERSION, VERSION_TABLE, ordinal_of
 from todo_schema.errors import UnknownRevisionError
 from todo_schema.quoting import identifier, literal
 from todo_schema.reports import Revision
@@ -48,7 +48,7 @@ def _step(schema: str, revision: Revision, *, downward: bool) -> str:
     statements = [
         "BEGIN ISOLATION LEVEL READ COMMITTED",
         _lock_or_stop(schema),
-        *([] if downward else [_create_missing(schema)]),
+        *([] if downward else [bookkeeping.create_missing_statement(schema)]),
         bookkeeping.settings_statement(schema, lock_timeout_ms=2000),
         bookkeeping.lock_statement(schema),
         _compare_or_stop(schema, before),
@@ -61,7 +61,8 @@ def _step(schema: str, revision: Revision, *, downward: bool) -> str:
 
 
 def _lock_or_stop(schema: str) -> str:
-    return _do(f"""IF NOT pg_try_advisory_xact_lock({locks.LOCK_CLASS}, {locks.lock_key(schema)}) THEN
+    key = f"{locks.LOCK_CLASS}, {locks.lock_key(schema)}"
+    return bookkeeping.do_statement(f"""IF NOT pg_try_advisory_xact_lock({key}) THEN
         RAISE EXCEPTION 'another process is migrating todo_schema in this database';
     END IF;""")
 
@@ -69,26 +70,6 @@ def _lock_or_stop(schema: str) -> str:
 def _compare_or_stop(schema: str, before: str) -> str:
     rows = f"(SELECT coalesce(string_agg(version_num, ', '), '{BASE}')"
     rows += f" FROM {identifier(schema)}.{VERSION_TABLE} WHERE version_num !~ '^c[0-9]+$')"
-    return _do(f"""IF {rows} <> {literal(before)} THEN
+    return bookkeeping.do_statement(f"""IF {rows} <> {literal(before)} THEN
         RAISE EXCEPTION 'this script starts from revision {before}, and the database is at %', {rows};
     END IF;""")
-
-
-def _create_missing(schema: str) -> str:
-    tables = bookkeeping.create_table_statements(schema)
-    create_schema = bookkeeping.create_schema_statement(schema)
-    blocks = [
-        f"IF to_regnamespace({literal(identifier(schema))}) IS NULL THEN\n        {create_schema};\n    END IF;"
-    ]
-    for table in (VERSION_TABLE, HISTORY_TABLE):
-        body = "\n".join(f"        {statement};" for statement in tables[table])
-        qualified = literal(f"{identifier(schema)}.{table}")
-        blocks.append(f"IF to_regclass({qualified}) IS NULL THEN\n{body}\n    END IF;")
-    return _do("\n    ".join(blocks))
-
-
-def _do(body: str) -> str:
-    tag = "$todo_schema$"
-    while tag in body:  # a schema may have any name
-        tag = f"{tag[:-1]}_$"
-    return f"DO {tag}\nBEGIN\n    {body}\nEND\n{tag}"

@@ -146,24 +146,13 @@ def _bootstrap(connection: Connection, wire: TransactionWire, found: Found) -> N
     for attempt in range(_BOOTSTRAP_TRIES):
         try:
             with connection.begin_nested():
-                _create_missing(wire, found.schema)
+                wire.run(bookkeeping.create_missing_statement(found.schema))
         except Exception as error:
             last = attempt == _BOOTSTRAP_TRIES - 1
             if last or sqlstate(error) not in {DUPLICATE_TABLE, DUPLICATE_SCHEMA, UNIQUE_VIOLATION}:
                 raise
         else:
             return
-
-
-def _create_missing(wire: TransactionWire, schema: str) -> None:
-    ((exists, tables),) = wire.fetch(bookkeeping.missing_query(schema))
-    assert isinstance(tables, list)  # noqa: S101  # an array of PostgreSQL is a list on every driver
-    if not exists:
-        wire.run(bookkeeping.create_schema_statement(schema))
-    for table, statements in bookkeeping.create_table_statements(schema).items():
-        if table not in tables:
-            for statement in statements:
-                wire.run(statement)
 
 
 def _run(connection: Connection, schema: str, revision: str, *, downward: bool) -> None:
