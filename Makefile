@@ -6,10 +6,10 @@ VENV ?= .venv
 RUN = $(VENV)/bin/python
 PIP = $(RUN) -m pip --quiet --disable-pip-version-check
 # Two at a time: the suite waits for servers more than it computes.
-TESTS ?= -n 2 --dist loadgroup
-SOURCES = src tests benchmarks examples
+TESTS ?= -n 2 --dist loadfile
 
-.PHONY: demo test quick lint types imports floors catalog diagram bench clean help
+# The first target is what a bare `make` does.
+.PHONY: help demo test quick lint types imports floors catalog diagram bench clean
 
 help: ## Say what there is.
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12

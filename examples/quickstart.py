@@ -12,7 +12,8 @@ async def main(url: str) -> list[str]:
     print(await upgrade_async(url))  # at every boot, from every replica
     async with session_factory(url) as sessions:
         async with sessions.begin() as session:  # commits at the end
-            session.add(user := User(email="ada@example.com"))
+            ada = (await session.exec(select(User).where(User.email == "ada@example.com"))).first()
+            session.add(user := ada or User(email="ada@example.com"))
             await session.flush()
             session.add(Task(user_id=user.id, title="Water the plants"))
         async with sessions() as session:

@@ -12,6 +12,31 @@ from tests.support.pooler import PROGRAM as PGBOUNCER
 from tests.support.pooler import Pooler, pgbouncer
 from tests.support.servers import Server, embedded_server, given_server
 
+# What these try is the server more than Python or a dependency: once, by `make test`, is enough.
+SLOW = {
+    "test_alembic_version",
+    "test_authoring",
+    "test_connect_retry",
+    "test_disk_full",
+    "test_encodings",
+    "test_kills",
+    "test_locks",
+    "test_not_ours",
+    "test_races",
+    "test_role_settings",
+    "test_roles",
+    "test_support",
+    "test_support_proxy",
+    "test_urls_real",
+    "test_wheel",
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.stem in SLOW:
+            item.add_marker(pytest.mark.slow)
+
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[Server]:

@@ -21,6 +21,8 @@ async def test_the_quickstart_works_on_an_empty_database_and_again_on_the_next_b
     spec.loader.exec_module(quickstart)
     assert await quickstart.main(database) == ["task 1: Water the plants"]
     assert "schema none -> 1" in capsys.readouterr().out
+    assert len(await quickstart.main(database)) == 2
+    assert "nothing to do" in capsys.readouterr().out
 
 
 def test_the_diagram_of_the_readme_is_what_the_models_say():
