@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from todo_schema import inspection
+from todo_schema import boot_check, inspection
 from todo_schema.changes import log_ahead
 from todo_schema.compatibility import PACKAGE_VERSION, SCHEMA_VERSION, State
 from todo_schema.connections import blocking, in_greenlet, in_loop
@@ -116,7 +116,7 @@ def _status(database: Database, schema: str | None) -> Status:
 
 def _check(database: Database, schema: str | None, connect_retry: float, *, deep: bool) -> State:
     with database.wire(schema, connect_retry=connect_retry) as wire:
-        if not deep and inspection.is_current(wire, schema):
+        if not deep and boot_check.is_current(wire, schema):
             return State.CURRENT
         from todo_schema import catalog, verdict  # noqa: PLC0415  # the boot check needs none of this
 

@@ -10,8 +10,8 @@ from functools import cache
 from pathlib import Path
 
 from todo_schema.compatibility import BOOKKEEPING_TABLES, ENTITY_TABLES, ordinal_of
-from todo_schema.inspection import Wire, transaction
 from todo_schema.quoting import identifier, literal
+from todo_schema.wire import Wire, transaction
 
 _FOLDER = Path(__file__).parent / "migrations" / "catalog"
 _SEPARATOR = " = "

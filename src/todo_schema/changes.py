@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from todo_schema import inspection
+from todo_schema import boot_check, inspection
 from todo_schema.compatibility import BOOKKEEPING_TABLES, SCHEMA_VERSION, State
 from todo_schema.connections import blocking, in_greenlet, in_loop
 from todo_schema.diagnosis import missing_right, read_only
@@ -187,7 +187,7 @@ def _upgrade(
     progress: Listener | None,
 ) -> ChangeReport:
     with database.wire(schema, connect_retry=connect_retry) as wire:
-        if inspection.is_current(wire, schema):
+        if boot_check.is_current(wire, schema):
             return ChangeReport(schema, State.CURRENT, State.CURRENT, SCHEMA_VERSION, SCHEMA_VERSION)
         found = inspection.read_alone(wire, schema)
         from todo_schema import verdict  # noqa: PLC0415  # an up-to-date boot needs none of this
@@ -200,7 +200,7 @@ def _upgrade(
         from todo_schema import migration  # noqa: PLC0415  # imports Alembic
 
         def is_done() -> bool:
-            return inspection.is_current(wire, found.schema)
+            return boot_check.is_current(wire, found.schema)
 
         with migration.guarded(
             wire, found, database, timeout=timeout, is_done=is_done, progress=progress or _ignore

@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING, TypeVar
 from todo_schema.compatibility import BOOKKEEPING_TABLES
 from todo_schema.diagnosis import connection_error, locked_for_reading, missing_read_right
 from todo_schema.driver_errors import INSUFFICIENT_PRIVILEGE, LOCK_NOT_AVAILABLE, is_connection_lost, sqlstate
+from todo_schema.drivers import APPLICATION_NAME, AsyncpgWire, ClosableWire, EngineWire, PsycopgWire, wait_for
 from todo_schema.errors import DatabaseUnreachableError, InvalidUrlError, TodoSchemaError
 from todo_schema.quoting import identifier
-from todo_schema.wires import APPLICATION_NAME, AsyncpgWire, ClosableWire, EngineWire, PsycopgWire, wait_for
 
 if TYPE_CHECKING:
     from sqlalchemy import URL, Connection, Engine
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-    from todo_schema.inspection import Wire
     from todo_schema.urls import DatabaseUrl
+    from todo_schema.wire import Wire
 
     Address = str | URL | Engine | Connection
     AsyncAddress = str | URL | AsyncEngine | AsyncConnection

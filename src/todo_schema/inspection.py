@@ -1,9 +1,6 @@
 """What a database holds of ours, read over a bare driver connection."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Protocol
 
 from todo_schema.compatibility import (
     BOOKKEEPING_TABLES,
@@ -17,31 +14,10 @@ from todo_schema.compatibility import (
     is_contract,
     ordinal_of,
 )
-from todo_schema.driver_errors import (
-    INSUFFICIENT_PRIVILEGE,
-    INVALID_SCHEMA_NAME,
-    LOCK_NOT_AVAILABLE,
-    QUERY_CANCELED,
-    UNDEFINED_COLUMN,
-    UNDEFINED_TABLE,
-    reason,
-    sqlstate,
-)
+from todo_schema.driver_errors import UNDEFINED_COLUMN, reason, sqlstate
 from todo_schema.errors import ForeignVersionError, InsufficientPrivilegeError, SchemaNotFoundError
 from todo_schema.quoting import identifier, literal
-
-
-class Wire(Protocol):
-    """Something that sends one statement to the database."""
-
-    def run(self, sql: str, *, limit: float | None = None) -> int:
-        """Execute by the simple protocol; return the number of rows, as the command tag says it.
-
-        A bare connection cancels what takes longer than `limit` seconds.
-        """
-
-    def fetch(self, sql: str) -> list[tuple[object, ...]]:
-        """Execute and return the rows."""
+from todo_schema.wire import Wire, transaction
 
 
 @dataclass(frozen=True)
@@ -94,75 +70,6 @@ _UNUSABLE_SCHEMA = """(SELECT n.nspname
          JOIN pg_namespace n ON n.nspname = CASE trim(listed.name) WHEN '"$user"' THEN current_user
                                             ELSE replace(trim('"' FROM trim(listed.name)), '""', '"') END
     ORDER BY listed.place LIMIT 1)"""
-
-_UNANSWERED = {
-    INSUFFICIENT_PRIVILEGE,
-    INVALID_SCHEMA_NAME,
-    LOCK_NOT_AVAILABLE,
-    QUERY_CANCELED,
-    UNDEFINED_COLUMN,
-    UNDEFINED_TABLE,
-}
-
-# Several statements in one message, so that not even a timeout of a few milliseconds comes in between.
-# `transaction_timeout` exists since PostgreSQL 17.
-BEGIN_WITHOUT_TIMEOUTS = (
-    "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL statement_timeout = 0; "
-    "SET LOCAL idle_in_transaction_session_timeout = 0; "
-    "SELECT set_config('transaction_timeout', '0', true) "
-    "WHERE current_setting('server_version_num')::int >= 170000"
-)
-
-
-_BOOT_CHECK_LIMIT = 5.0  # seconds
-
-
-def current_query(schema: str | None) -> str:
-    """Return the boot check: its command tag says one row where the database is exactly at our head."""
-    table = f"{identifier(schema)}.{VERSION_TABLE}" if schema is not None else VERSION_TABLE
-    # Every row counts but the contract line's: a second one is somebody else's. The cast costs nothing, and keeps
-    # a number 1 from passing for our 001.
-    head = f"array_agg(version_num::text) FILTER (WHERE version_num::text !~ '^c[0-9]+$') = array['{HEAD}']"
-    return f"SELECT FROM {table} HAVING {head}"
-
-
-def is_current(wire: Wire, schema: str | None) -> bool:
-    """Tell whether the database is exactly at our head: one statement, which needs SELECT alone.
-
-    Whatever keeps it from being answered, from a missing table to a missing right, means "not known to be",
-    and is explained by whoever looks closer.
-    """
-    try:
-        # Where somebody holds the table for themselves, or the server hangs, a boot must not hang with them. The
-        # limit is the client's: a lock_timeout would be a second statement, or a startup parameter.
-        return wire.run(current_query(schema), limit=_BOOT_CHECK_LIMIT) == 1
-    except TimeoutError:
-        return False
-    except Exception as error:
-        if sqlstate(error) in _UNANSWERED:
-            return False
-        raise
-
-
-# Definitions are compared as text, and psycopg reads no other style of dates.
-_PLAIN_OUTPUT = (
-    "SET LOCAL standard_conforming_strings = on; SET LOCAL quote_all_identifiers = off; "
-    "SET LOCAL datestyle = 'ISO'; SET LOCAL intervalstyle = 'postgres'"
-)
-
-
-@contextmanager
-def transaction(wire: Wire) -> Iterator[None]:
-    """Open a transaction to read in, on a connection that is in none, whatever the role's settings are.
-
-    No timeout of the host's ends it; a lock in the way does, after two seconds.
-    """
-    wire.run(f"{BEGIN_WITHOUT_TIMEOUTS}; {_PLAIN_OUTPUT}; SET LOCAL lock_timeout = '2s'")
-    try:
-        yield
-    finally:
-        with suppress(Exception):
-            wire.run("ROLLBACK")
 
 
 def read_alone(wire: Wire, schema: str | None) -> Found:

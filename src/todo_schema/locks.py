@@ -16,8 +16,8 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from todo_schema.errors import MigrationLockedError
-from todo_schema.inspection import BEGIN_WITHOUT_TIMEOUTS, Wire
 from todo_schema.quoting import identifier, literal
+from todo_schema.wire import BEGIN_WITHOUT_TIMEOUTS, Wire
 
 # The first half of the lock's key, "TODO" in ASCII; the second half is the schema of the installation.
 # Every version of this package uses the same key, for ever.

@@ -11,10 +11,11 @@ from sqlalchemy import Connection
 from todo_schema import bookkeeping, catalog, inspection, locks, revisions, runner, verdict
 from todo_schema.compatibility import BASE, State, ordinal_of
 from todo_schema.connections import Database
+from todo_schema.drivers import TransactionWire
 from todo_schema.errors import SchemaDriftError, UnknownRevisionError
-from todo_schema.inspection import Found, Wire
+from todo_schema.inspection import Found
 from todo_schema.reports import AppliedStep, ChangeReport, Progress, Revision
-from todo_schema.wires import TransactionWire
+from todo_schema.wire import Wire
 
 _log = logging.getLogger("todo_schema")
 

@@ -11,10 +11,12 @@ from todo_schema.compatibility import BASE, HEAD, HISTORY_TABLE, State
 from todo_schema.connections import blocking, in_greenlet, in_loop
 from todo_schema.quoting import identifier
 from todo_schema.reports import Plan, PlannedStep, Revision
+from todo_schema.wire import transaction
 
 if TYPE_CHECKING:
     from todo_schema.connections import Address, AsyncAddress, Database
-    from todo_schema.inspection import Found, Wire
+    from todo_schema.inspection import Found
+    from todo_schema.wire import Wire
 
 
 def plan(url: Address, *, schema: str | None = None, pooler: bool | None = None) -> Plan:
@@ -144,7 +146,7 @@ def _revisions() -> tuple[Revision, ...]:
 
 
 def _history(database: Database, schema: str | None) -> tuple[Revision, ...]:
-    with database.wire(schema) as wire, inspection.transaction(wire):
+    with database.wire(schema) as wire, transaction(wire):
         found = inspection.read(wire, schema)
         rows = _applied(wire, found) if HISTORY_TABLE in found.tables else {}
     return tuple(_with_row(revision, rows.get(revision.revision)) for revision in _revisions())

@@ -33,6 +33,7 @@ from todo_schema.driver_errors import (
     reason,
     sqlstate,
 )
+from todo_schema.drivers import TransactionWire
 from todo_schema.errors import (
     MigrationFailedError,
     MigrationLockedError,
@@ -40,7 +41,6 @@ from todo_schema.errors import (
 )
 from todo_schema.inspection import Found
 from todo_schema.reports import AppliedStep, Revision
-from todo_schema.wires import TransactionWire
 
 LOCK_TIMEOUT_MS = 2000
 _BOOTSTRAP_TRIES = 5

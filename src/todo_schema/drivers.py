@@ -7,7 +7,7 @@ from threading import Timer
 from typing import TYPE_CHECKING, Any, Protocol
 
 from todo_schema.compatibility import PACKAGE_VERSION
-from todo_schema.inspection import Wire
+from todo_schema.wire import Wire
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
