@@ -1,14 +1,17 @@
 """The command line: what it prints, for people and for programs, and how it exits."""
 
 import json
+import os
+import pty
 import subprocess
 import sys
+from contextlib import suppress
 
 import pytest
 from typer.testing import CliRunner
 
 import todo_schema
-from tests.support.processes import run_python
+from tests.support.processes import clean_environment, run_python
 from todo_schema import __main__ as entry
 from todo_schema.cli import Exit, app
 
@@ -119,11 +122,36 @@ def test_the_exit_codes_never_change():
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_the_help_of_each_command_teaches(command):
+def test_the_help_of_each_command_has_an_example_and_the_exit_codes(command):
     result = call(command, "--help")
     assert result.exit_code == 0
-    assert len(result.stdout.splitlines()) > 5
+    assert f"Example: todo-schema {command}" in result.stdout
+    assert all(f"{code.value} " in result.stdout.split("Exit codes", 1)[1] for code in Exit)
     assert command in call("--help").stdout
+
+
+@pytest.mark.parametrize("schema", ["", "x" * 64])
+def test_a_schema_that_cannot_be_is_a_mistake_of_usage(database, schema):
+    for command in ("upgrade", "status", "history", "sql", "plan"):
+        result = call(command, "--schema", schema, url=database)
+        assert (result.exit_code, "Traceback" in result.output) == (Exit.USAGE, False), command
+
+
+def test_on_a_terminal_progress_is_shown_while_a_revision_runs(database):
+    leader, follower = pty.openpty()
+    command = [sys.executable, "-m", "todo_schema", "upgrade", "--url", database]
+    environment = clean_environment({"TERM": "xterm-256color"})
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=follower, env=environment)
+    os.close(follower)
+    shown = b""
+    with suppress(OSError):  # what Linux says where the other side has gone
+        while more := os.read(leader, 4096):
+            shown += more
+    os.close(leader)
+    assert process.communicate()[0].startswith(b"schema none -> 1")
+    assert process.returncode == 0
+    assert b"applied 001" in shown
+    assert b"\x1b[" in shown
 
 
 def test_the_help_does_not_show_the_url_of_the_environment():

@@ -13,6 +13,7 @@ from tests.support.catalog_dump import dump
 from tests.support.servers import Server, execute
 from tests.support.ways import Call, both_drivers, psycopg, role, role_of
 from todo_schema import (
+    InvalidNameError,
     MigrationFailedError,
     SchemaNotFoundError,
     SchemaOutdatedError,
@@ -108,9 +109,9 @@ async def test_sessions_work_in_a_schema_of_any_name(database: str, schema: str)
 @pytest.mark.parametrize("schema", ["", "x" * 64, "ö" * 32, "a\0b"])
 def test_a_schema_that_postgresql_cannot_have_is_refused(database: str, call: Call, schema: str):
     for name in ("upgrade", "check", "status", "history", "plan", "sql"):
-        with pytest.raises(ValueError, match="a PostgreSQL name has 1 to 63 bytes"):
+        with pytest.raises(InvalidNameError, match="a PostgreSQL name: 1 to 63 bytes"):
             call(name, database, schema=schema)
-    with pytest.raises(ValueError, match="a PostgreSQL name has 1 to 63 bytes"):
+    with pytest.raises(InvalidNameError, match="a PostgreSQL name: 1 to 63 bytes"):
         call("sql", schema=schema)
     assert execute(database, "SELECT count(*) FROM pg_tables WHERE tablename LIKE 'todo_schema%'") == [(0,)]
 

@@ -22,6 +22,9 @@ def status(url: Address, *, schema: str | None = None, pooler: bool | None = Non
         schema: As for `upgrade`.
         pooler: As for `upgrade`.
 
+    Returns:
+        The state, the versions, what is pending, and how the tables differ from what they should be.
+
     Raises:
         ForeignVersionError: The version table holds something of somebody else's.
         InsufficientPrivilegeError: The role may not read the version.
@@ -95,9 +98,10 @@ def _status(database: Database, schema: str | None) -> Status:
         found = inspection.read_alone(wire, schema)
         existing = catalog.read_alone(wire, found.schema)
     comparison = verdict.compare_with_version(found, existing)
+    version = found.version
     if found.state is State.UNVERSIONED:
         try:
-            verdict.recognise(found, existing)
+            version = verdict.recognise(found, existing)
         except UnversionedSchemaError as error:
             comparison = catalog.Comparison(error.differences, ())
     return Status(
@@ -107,7 +111,7 @@ def _status(database: Database, schema: str | None) -> Status:
         package_schema_version=SCHEMA_VERSION,
         package_version=PACKAGE_VERSION,
         floor=found.floor,
-        pending=tuple(f"{ordinal:03d}" for ordinal in range((found.version or 0) + 1, SCHEMA_VERSION + 1)),
+        pending=tuple(f"{ordinal:03d}" for ordinal in range((version or 0) + 1, SCHEMA_VERSION + 1)),
         differences=comparison.differences,
         extras=comparison.extras,
         server=found.server,

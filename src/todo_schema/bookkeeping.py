@@ -8,6 +8,9 @@ import socket
 from todo_schema.compatibility import BASE, HISTORY_TABLE, PACKAGE_VERSION, VERSION_TABLE, ordinal_of
 from todo_schema.quoting import identifier, literal
 
+# How long a step queues for a lock, and others behind it, before it lets go and tries again.
+LOCK_TIMEOUT_MS = 2000
+
 
 def create_missing_statement(schema: str) -> str:
     """Return the one statement that makes what is missing of the schema and of the bookkeeping tables.
@@ -65,7 +68,9 @@ def create_table_statements(schema: str) -> dict[str, tuple[str, ...]]:
     host text NOT NULL,
     role text DEFAULT CURRENT_USER NOT NULL,
     application_name text NOT NULL,
-    CONSTRAINT pk_{HISTORY_TABLE} PRIMARY KEY (id)
+    CONSTRAINT pk_{HISTORY_TABLE} PRIMARY KEY (id),
+    CONSTRAINT ck_{HISTORY_TABLE}_line_known CHECK (line IN ('expand', 'contract')),
+    CONSTRAINT ck_{HISTORY_TABLE}_floor_positive CHECK (floor >= 1)
 )""",
             *_comments(
                 f"{home}.{HISTORY_TABLE}",
@@ -95,7 +100,7 @@ def _comments(table: str, about: str, **columns: str) -> list[str]:
     ]
 
 
-def settings_statement(schema: str, lock_timeout_ms: int) -> str:
+def settings_statement(schema: str) -> str:
     """Return the statement that makes a transaction independent of the host's settings, for itself alone.
 
     No timeout that a host set for its own statements applies to a migration (`transaction_timeout` exists since
@@ -106,7 +111,7 @@ def settings_statement(schema: str, lock_timeout_ms: int) -> str:
     set_config('idle_in_transaction_session_timeout', '0', true),
     CASE WHEN current_setting('server_version_num')::int >= 170000
          THEN set_config('transaction_timeout', '0', true) END,
-    set_config('lock_timeout', '{lock_timeout_ms}ms', true),
+    set_config('lock_timeout', '{LOCK_TIMEOUT_MS}ms', true),
     set_config('standard_conforming_strings', 'on', true),
     set_config('quote_all_identifiers', 'off', true),
     set_config('search_path', {literal(identifier(schema))}, true)"""

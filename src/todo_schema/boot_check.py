@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from todo_schema.compatibility import HEAD, VERSION_TABLE
+from todo_schema.compatibility import ENTITY_TABLES, HEAD, VERSION_TABLE
 from todo_schema.driver_errors import (
     INSUFFICIENT_PRIVILEGE,
     INVALID_SCHEMA_NAME,
@@ -14,7 +14,7 @@ from todo_schema.driver_errors import (
     UNDEFINED_TABLE,
     sqlstate,
 )
-from todo_schema.quoting import identifier
+from todo_schema.quoting import identifier, literal
 
 if TYPE_CHECKING:
     from todo_schema.wire import Wire
@@ -33,11 +33,13 @@ _UNANSWERED = {
 
 def current_query(schema: str | None) -> str:
     """Return the boot check: its command tag says one row where the database is exactly at our head."""
-    table = f"{identifier(schema)}.{VERSION_TABLE}" if schema is not None else VERSION_TABLE
+    home = f"{identifier(schema)}." if schema is not None else ""
     # Every row counts but the contract line's: a second one is somebody else's. The cast costs nothing, and keeps
     # a number 1 from passing for our 001.
     head = f"array_agg(version_num::text) FILTER (WHERE version_num::text !~ '^c[0-9]+$') = array['{HEAD}']"
-    return f"SELECT FROM {table} HAVING {head}"
+    # A version row without the tables is not ours, or not any more. Looking for them needs no right to read them.
+    tables = ", ".join(f"to_regclass({literal(home + table)})" for table in sorted(ENTITY_TABLES))
+    return f"SELECT FROM {home}{VERSION_TABLE} HAVING {head} AND num_nulls({tables}) = 0"
 
 
 def is_current(wire: Wire, schema: str | None) -> bool:

@@ -40,8 +40,8 @@ def upgrade(
     still has all that this package needs, is left as it is.
 
     Args:
-        url: A PostgreSQL URL, as text or as a SQLAlchemy `URL`; or an `Engine`; or a `Connection`, whose engine is
-            used while its own transaction is left alone.
+        url: A PostgreSQL URL, as text or as a SQLAlchemy `URL`; or an `Engine` on psycopg, whose pool has to lend
+            two connections; or a `Connection`, whose engine is used while its own transaction is left alone.
         schema: The PostgreSQL schema of the installation; made where it is missing. None (the default) is the
             one that the connection's search_path finds.
         timeout: How long to wait for other processes and for locks, in seconds.
@@ -55,6 +55,7 @@ def upgrade(
 
     Raises:
         InvalidUrlError: The URL cannot be used.
+        InvalidNameError: PostgreSQL cannot have a schema of that name.
         DatabaseUnreachableError: Nobody answered in time.
         DatabaseRefusedError: The server refused the credentials, the database or TLS.
         SchemaTooNewError: The database has dropped what this package needs. Nothing was touched.
@@ -111,6 +112,9 @@ def downgrade(
         pooler: As for `upgrade`.
         progress: As for `upgrade`.
 
+    Returns:
+        What was found, and what was undone.
+
     Raises:
         UnknownRevisionError: This package has no revision `to`, or it is above the database's.
         SchemaTooNewError: The database is newer than this package, which cannot undo what it does not know.
@@ -153,6 +157,9 @@ def stamp(
         schema: As for `upgrade`.
         timeout: As for `upgrade`.
         pooler: As for `upgrade`.
+
+    Returns:
+        What was recorded before, and what is now.
 
     Raises:
         UnknownRevisionError: This package has no such revision.

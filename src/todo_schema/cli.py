@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import IntEnum
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -15,6 +16,7 @@ from todo_schema import (
     DatabaseUnreachableError,
     ForeignVersionError,
     InsufficientPrivilegeError,
+    InvalidNameError,
     InvalidUrlError,
     MigrationLockedError,
     MissingExtraError,
@@ -47,6 +49,7 @@ class Exit(IntEnum):
 
 _EXITS: dict[type[TodoSchemaError], Exit] = {
     InvalidUrlError: Exit.USAGE,
+    InvalidNameError: Exit.USAGE,
     UnknownRevisionError: Exit.USAGE,
     MissingExtraError: Exit.USAGE,
     SchemaOutdatedError: Exit.OUTDATED,
@@ -62,11 +65,11 @@ _EXITS: dict[type[TodoSchemaError], Exit] = {
     SchemaNotFoundError: Exit.REFUSED,
 }
 
-_EPILOG = """
-[bold]Exit codes[/bold]  0 done or fine · 1 a revision failed · 2 usage or URL · 3 database older than the package ·
-4 database too new for the package · 5 tables or version that are not ours · 6 locked by somebody else ·
-7 unreachable · 8 refused: credentials, TLS, a missing right, read-only
-"""
+_EPILOG = (
+    "[bold]Exit codes[/bold]  0 fine · 1 a revision failed · 2 usage or URL · 3 database older than the package · "
+    "4 database too new for it · 5 tables or version that are not ours · 6 locked by somebody else · "
+    "7 unreachable · 8 refused: credentials, TLS, a missing right, read-only"
+)
 
 app = typer.Typer(
     help="Upgrade and inspect the todo_schema of a PostgreSQL database.",
@@ -76,6 +79,8 @@ app = typer.Typer(
     # Rich's tracebacks show local variables, and a caller's URL would be among them.
     pretty_exceptions_enable=False,
 )
+
+command = partial(app.command, epilog=_EPILOG)
 
 Url = Annotated[
     str,
@@ -123,7 +128,7 @@ def options(
     """Stand before every command."""
 
 
-@app.command()
+@command()
 def upgrade(
     url: Url,
     schema: Schema = None,
@@ -132,7 +137,10 @@ def upgrade(
     pooler: Pooler = None,
     as_json: Json = False,
 ) -> None:
-    """Bring the database to this package's schema. Safe from any number of processes at once."""
+    """Bring the database to this package's schema. Safe from any number of processes at once.
+
+    Example: [bold]todo-schema upgrade --connect-retry 30[/bold]
+    """
     with _answering(as_json), _progress(as_json) as progress:
         report = todo_schema.upgrade(
             url, schema=schema, timeout=timeout, connect_retry=connect_retry, pooler=pooler, progress=progress
@@ -140,14 +148,17 @@ def upgrade(
     _print(report, as_json)
 
 
-@app.command()
+@command()
 def status(url: Url, schema: Schema = None, pooler: Pooler = None, as_json: Json = False) -> None:
-    """Say how the database stands to this package. Always exits 0 where it could be read."""
+    """Say how the database stands to this package. Always exits 0 where it could be read.
+
+    Example: [bold]todo-schema status --json | jq .state[/bold]
+    """
     with _answering(as_json):
         _print(todo_schema.status(url, schema=schema, pooler=pooler), as_json)
 
 
-@app.command()
+@command()
 def check(
     url: Url,
     schema: Schema = None,
@@ -156,13 +167,16 @@ def check(
     pooler: Pooler = None,
     as_json: Json = False,
 ) -> None:
-    """Exit 0 where this package can work with the database as it is, 3, 4 or 5 where not."""
+    """Exit 0 where this package can work with the database as it is, 3, 4 or 5 where not.
+
+    Example: [bold]todo-schema check --deep && start-the-service[/bold]
+    """
     with _answering(as_json):
         state = todo_schema.check(url, schema=schema, deep=deep, connect_retry=connect_retry, pooler=pooler)
     typer.echo(json.dumps({"state": state}) if as_json else state)
 
 
-@app.command()
+@command()
 def history(
     url: OptionalUrl = None,
     schema: Schema = None,
@@ -170,7 +184,10 @@ def history(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Print each docstring in full.")] = False,
     as_json: Json = False,
 ) -> None:
-    """List the revisions of this package, and when the database, if one is named, applied each."""
+    """List the revisions of this package, and when the database, if one is named, applied each.
+
+    Example: [bold]todo-schema history --verbose[/bold]
+    """
     with _answering(as_json):
         revisions = todo_schema.history(url, schema=schema, pooler=pooler)
     if as_json:
@@ -180,9 +197,12 @@ def history(
         typer.echo(f"{revision}\n{_indented(revision.details)}" if verbose else revision)
 
 
-@app.command()
+@command()
 def plan(url: Url, schema: Schema = None, pooler: Pooler = None, as_json: Json = False) -> None:
-    """Say what upgrade would do now. Changes nothing."""
+    """Say what upgrade would do now. Changes nothing.
+
+    Example: [bold]todo-schema plan --schema todo[/bold]
+    """
     with _answering(as_json):
         found = todo_schema.plan(url, schema=schema, pooler=pooler)
     if as_json:
@@ -193,7 +213,7 @@ def plan(url: Url, schema: Schema = None, pooler: Pooler = None, as_json: Json =
         typer.echo(f"\n-- {step}\n{_indented(step.details, '--   ')}\n\n{step.sql}")
 
 
-@app.command()
+@command()
 def sql(
     # Not from the environment: the script for an empty database must not depend on what happens to be set.
     url: Annotated[
@@ -206,13 +226,16 @@ def sql(
     schema: Schema = None,
     pooler: Pooler = None,
 ) -> None:
-    """Print the script that does the same with psql: todo-schema sql | psql URL."""
+    """Print the script that does the same with psql: todo-schema sql | psql URL.
+
+    Example: [bold]todo-schema sql --from 001 --to base | psql "$DATABASE_URL"[/bold]
+    """
     with _answering(as_json=False):
         script = todo_schema.sql(url, start=start, to=to, schema=schema, pooler=pooler)
     typer.echo(script, nl=False)
 
 
-@app.command()
+@command()
 def downgrade(
     url: Url,
     to: Annotated[str, typer.Option(help="Revision to stop at; base undoes everything.", show_default=False)],
@@ -221,7 +244,10 @@ def downgrade(
     pooler: Pooler = None,
     as_json: Json = False,
 ) -> None:
-    """Undo revisions, newest first. What each loses is in: todo-schema history --verbose."""
+    """Undo revisions, newest first. What each loses is in: todo-schema history --verbose.
+
+    Example: [bold]todo-schema downgrade --to 001[/bold]
+    """
     with _answering(as_json), _progress(as_json) as progress:
         report = todo_schema.downgrade(
             url, to=to, schema=schema, timeout=timeout, pooler=pooler, progress=progress
@@ -229,7 +255,7 @@ def downgrade(
     _print(report, as_json)
 
 
-@app.command()
+@command()
 def stamp(
     revision: Annotated[str, typer.Argument(help="Revision to record; base forgets the version.")],
     url: Url,
@@ -238,17 +264,23 @@ def stamp(
     pooler: Pooler = None,
     as_json: Json = False,
 ) -> None:
-    """Record a revision without running it: for repairs by hand."""
+    """Record a revision without running it: for repairs by hand.
+
+    Example: [bold]todo-schema stamp 001[/bold]
+    """
     with _answering(as_json):
         report = todo_schema.stamp(url, revision, schema=schema, timeout=timeout, pooler=pooler)
     _print(report, as_json)
 
 
-@app.command()
+@command()
 def demo(
     replicas: Annotated[int, typer.Option(min=1, max=50, help="Processes that boot at once.")] = 6,
 ) -> None:
-    """Show it all on a PostgreSQL of its own. Needs the extra embedded."""
+    """Show it all on a PostgreSQL of its own. Needs the extra embedded.
+
+    Example: [bold]todo-schema demo --replicas 12[/bold]
+    """
     from todo_schema.demo import run  # noqa: PLC0415  # another extra
 
     with _answering(as_json=False):

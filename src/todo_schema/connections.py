@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, TypeVar
 from todo_schema.compatibility import BOOKKEEPING_TABLES
 from todo_schema.diagnosis import connection_error, locked_for_reading, missing_read_right
 from todo_schema.driver_errors import INSUFFICIENT_PRIVILEGE, LOCK_NOT_AVAILABLE, is_connection_lost, sqlstate
-from todo_schema.drivers import APPLICATION_NAME, AsyncpgWire, ClosableWire, EngineWire, PsycopgWire, wait_for
+from todo_schema.drivers import (
+    APPLICATION_NAME,
+    ClosableWire,
+    EngineWire,
+    connect,
+    connect_in_loop,
+    is_known,
+    wait_for,
+)
 from todo_schema.errors import DatabaseUnreachableError, InvalidUrlError, TodoSchemaError
 from todo_schema.quoting import identifier
 
@@ -83,7 +91,7 @@ class Database:
             DatabaseUnreachableError: Nobody answered in time.
             DatabaseRefusedError: The server refused the credentials, the database or TLS.
             InsufficientPrivilegeError: The role may not read our bookkeeping tables.
-            ValueError: PostgreSQL cannot have a schema of that name.
+            InvalidNameError: PostgreSQL cannot have a schema of that name.
 
         """
         if schema is not None:
@@ -102,7 +110,7 @@ class Database:
                 from todo_schema import locks  # noqa: PLC0415  # an up-to-date boot needs none of this
 
                 holders = locks.table_holders(wire, schema, BOOKKEEPING_TABLES, even_from_readers=True)
-                raise locked_for_reading(self.address, ", ".join(holders)) from error
+                raise locked_for_reading(self.address, locks.named(holders), locks.ended(holders)) from error
             raise
         finally:
             with suppress(Exception):
@@ -167,7 +175,7 @@ class Database:
         if self._engine is not None:
             return EngineWire(self._engine)
         assert self._url is not None  # noqa: S101  # a Database has a URL, an engine or a problem
-        return AsyncpgWire(self._url) if self._is_async else PsycopgWire(self._url)
+        return connect_in_loop(self._url) if self._is_async else connect(self._url)
 
     def _new_engine(self) -> Engine:
         from sqlalchemy import NullPool, create_engine  # noqa: PLC0415  # not needed for an up-to-date boot
@@ -201,7 +209,7 @@ def blocking(address: Address, *, pooler: bool | None = None) -> Database:
             "or call the function of the same name that ends in _async"
         )
     # Inside AsyncConnection.run_sync a Connection stands for an asynchronous one: what waits must await.
-    return Database(is_async=engine.dialect.is_async, engine=engine)
+    return _from_engine(engine)
 
 
 def in_loop(address: AsyncAddress, *, pooler: bool | None = None) -> Database:
@@ -217,7 +225,7 @@ def in_loop(address: AsyncAddress, *, pooler: bool | None = None) -> Database:
             f"a {type(address).__name__} cannot be used here: pass a URL, an AsyncEngine or an "
             "AsyncConnection, or call the function of the same name without _async"
         )
-    return Database(is_async=True, engine=engine.sync_engine)
+    return _from_engine(engine.sync_engine)
 
 
 async def in_greenlet(work: Callable[[], T]) -> T:
@@ -225,6 +233,17 @@ async def in_greenlet(work: Callable[[], T]) -> T:
     from sqlalchemy.util import greenlet_spawn  # noqa: PLC0415  # importing todo_schema costs nothing
 
     return await greenlet_spawn(work)
+
+
+def _from_engine(engine: Engine) -> Database:
+    problem = None
+    if not is_known(engine):
+        problem = InvalidUrlError(
+            f"an engine for {engine.dialect.name} with the driver {engine.dialect.driver}",
+            "an engine for postgresql with psycopg or asyncpg",
+            "create_engine('postgresql+psycopg://...') or create_async_engine('postgresql+asyncpg://...')",
+        )
+    return Database(is_async=engine.dialect.is_async, engine=engine, problem=problem)
 
 
 def _from_url(url: str | URL, *, is_async: bool, pooler: bool | None) -> Database:

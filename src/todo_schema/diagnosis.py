@@ -51,6 +51,12 @@ def connection_error(error: BaseException, address: str) -> TodoSchemaError:
     inner = driver_error(error)
     said = reason(error)
     # asyncpg lets a bare TimeoutError through, without a text.
+    if type(inner).__module__ == "sqlalchemy.exc" and type(inner).__name__ == "TimeoutError":
+        return DatabaseUnreachableError(
+            f"the engine's pool lent no connection for {address}: {said}",
+            "two connections for the time of the call, one that guards and one that works",
+            "pass the URL instead of the engine, or give the engine a larger pool_size",
+        )
     if isinstance(inner, TimeoutError) and not str(inner):
         said = "no answer within the connect timeout"
     state = sqlstate(error)
@@ -131,11 +137,10 @@ def missing_read_right(error: BaseException, schema: str | None, address: str) -
     )
 
 
-def locked_for_reading(address: str, holders: str) -> MigrationLockedError:
+def locked_for_reading(address: str, holders: str, cure: str) -> MigrationLockedError:
     """Say that another session keeps even readers off our tables."""
     return MigrationLockedError(
-        f"a table of todo_schema at {address} was locked even for readers by "
-        f"{holders or 'sessions that have ended meanwhile'}",
+        f"a table of todo_schema at {address} was locked even for readers by {holders}",
         "a moment in which it can be read",
-        "let that session finish and call again, or: SELECT pg_terminate_backend(its pid);",
+        f"let that session finish and call again, or: {cure}",
     )

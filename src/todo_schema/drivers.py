@@ -10,8 +10,9 @@ from todo_schema.compatibility import PACKAGE_VERSION
 from todo_schema.wire import Wire
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
+    import psycopg
     from sqlalchemy import Connection, Engine
 
     from todo_schema.urls import DatabaseUrl
@@ -29,12 +30,8 @@ class ClosableWire(Wire, Protocol):
 class PsycopgWire:
     """A psycopg connection in autocommit."""
 
-    def __init__(self, url: DatabaseUrl) -> None:
-        import psycopg  # noqa: PLC0415  # a driver is imported when it is used
-
-        self._connection = psycopg.connect(
-            autocommit=True, **url.connect_arguments("psycopg", application_name=APPLICATION_NAME)
-        )
+    def __init__(self, connection: psycopg.Connection[Any]) -> None:
+        self._connection = connection
 
     def run(self, sql: str, *, limit: float | None = None) -> int:
         # Never prepared: psycopg would do so at the sixth time, and a pooler or a guard must not see that.
@@ -48,15 +45,28 @@ class PsycopgWire:
         self._connection.close()
 
 
+class AsyncPsycopgWire:
+    """An asynchronous psycopg connection in autocommit, driven from a greenlet of the event loop."""
+
+    def __init__(self, connection: psycopg.AsyncConnection[Any]) -> None:
+        self._connection = connection
+
+    def run(self, sql: str, *, limit: float | None = None) -> int:
+        import asyncio  # noqa: PLC0415  # importing todo_schema costs nothing
+
+        statement = self._connection.execute(sql.encode(), prepare=False)
+        return _last_count(wait_for(asyncio.wait_for(statement, limit)))
+
+    def fetch(self, sql: str) -> list[tuple[object, ...]]:
+        cursor = wait_for(self._connection.execute(sql.encode(), prepare=False))
+        return list(wait_for(cursor.fetchall()))
+
+
 class AsyncpgWire:
     """An asyncpg connection, driven from a greenlet of the event loop."""
 
-    def __init__(self, url: DatabaseUrl) -> None:
-        import asyncpg  # noqa: PLC0415  # a driver is imported when it is used
-
-        self._connection: Any = wait_for(
-            asyncpg.connect(**url.connect_arguments("asyncpg", application_name=APPLICATION_NAME))
-        )
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
 
     def run(self, sql: str, *, limit: float | None = None) -> int:
         return _rows_of_tag(wait_for(self._connection.execute(sql, timeout=limit)))
@@ -97,30 +107,66 @@ class TransactionWire:
             cursor.close()
 
 
-class EngineWire(TransactionWire):
-    """A connection of the caller's engine, taken out of its pool for good, in autocommit."""
+class EngineWire:
+    """A connection of the caller's engine, taken out of its pool for good, in autocommit.
+
+    Statements go to the driver itself: SQLAlchemy's cursors prepare them, and the migration lock needs the
+    simple protocol.
+    """
 
     def __init__(self, engine: Engine) -> None:
-        super().__init__(engine.connect().execution_options(isolation_level="AUTOCOMMIT"))
+        self._connection = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
         self._connection.detach()
+        adapter: Any = self._connection.connection.dbapi_connection
+        self._wire = _WIRES[engine.dialect.driver, engine.dialect.is_async](
+            adapter.driver_connection if engine.dialect.is_async else adapter
+        )
 
     def run(self, sql: str, *, limit: float | None = None) -> int:
-        driver: Any = self._connection.connection.dbapi_connection
-        if self._connection.dialect.driver == "psycopg":
-            with _cancelled_after(limit, driver), self._cursor(sql) as cursor:
-                return _last_count(cursor)
-        if self._connection.dialect.driver != "asyncpg":
-            return super().run(sql, limit=limit)
-        # SQLAlchemy's cursor prepares what it sends; the migration lock needs the simple protocol.
-        return _rows_of_tag(wait_for(driver.driver_connection.execute(sql, timeout=limit)))
+        return self._wire.run(sql, limit=limit)
+
+    def fetch(self, sql: str) -> list[tuple[object, ...]]:
+        return self._wire.fetch(sql)
 
     def close(self) -> None:
         self._connection.close()
 
 
+_WIRES: dict[tuple[str, bool], Callable[[Any], Wire]] = {
+    ("psycopg", False): PsycopgWire,
+    ("psycopg", True): AsyncPsycopgWire,
+    ("asyncpg", True): AsyncpgWire,
+}
+
+
+def is_known(engine: Engine) -> bool:
+    """Tell whether an engine has a driver that this package can use."""
+    return engine.dialect.name == "postgresql" and (engine.dialect.driver, engine.dialect.is_async) in _WIRES
+
+
+def connect(url: DatabaseUrl) -> PsycopgWire:
+    """Open a connection by psycopg."""
+    import psycopg  # noqa: PLC0415  # a driver is imported when it is used
+
+    return PsycopgWire(
+        psycopg.connect(
+            autocommit=True, **url.connect_arguments("psycopg", application_name=APPLICATION_NAME)
+        )
+    )
+
+
+def connect_in_loop(url: DatabaseUrl) -> AsyncpgWire:
+    """Open a connection by asyncpg."""
+    import asyncpg  # noqa: PLC0415  # a driver is imported when it is used
+
+    return AsyncpgWire(
+        wait_for(asyncpg.connect(**url.connect_arguments("asyncpg", application_name=APPLICATION_NAME)))
+    )
+
+
 @contextmanager
 def _cancelled_after(seconds: float | None, connection: Any) -> Iterator[None]:
-    """Cancel what a psycopg connection is executing after so many seconds; asyncpg does so by itself."""
+    """Cancel what a blocking psycopg connection is executing after so many seconds."""
     if seconds is None:
         yield
         return

@@ -22,6 +22,10 @@ class InvalidUrlError(TodoSchemaError, ValueError):
     """The database URL cannot be used: correct it."""
 
 
+class InvalidNameError(TodoSchemaError, ValueError):
+    """PostgreSQL cannot have a schema of that name: choose another."""
+
+
 class DatabaseUnreachableError(TodoSchemaError):
     """The database did not answer, or the connection was lost: trying again later may help."""
 

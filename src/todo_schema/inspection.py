@@ -34,7 +34,6 @@ class Found:
         may_create: Whether the role may create tables in the schema, or the schema itself where it is missing.
         ownership: The statements that would let the role alter those of our tables that it may not.
         tables: Relations of the schema that have one of our names.
-        versions: The rows of the version table.
         version: The schema version, None where none is recorded.
         floor: The oldest schema version whose package may use the database.
 
@@ -49,7 +48,6 @@ class Found:
     may_create: bool
     ownership: tuple[str, ...]
     tables: frozenset[str]
-    versions: frozenset[str]
     version: int | None
     floor: int
 
@@ -146,7 +144,6 @@ def read(wire: Wire, schema: str | None) -> Found:
         may_create=bool(may_create),
         ownership=tuple(ownership),
         tables=present,
-        versions=versions,
         version=schema_version(versions, str(home)),
         floor=floor,
     )

@@ -14,6 +14,7 @@ import time
 import zlib
 from collections.abc import Callable
 from contextlib import suppress
+from typing import NamedTuple
 
 from todo_schema.errors import MigrationLockedError
 from todo_schema.quoting import identifier, literal
@@ -25,6 +26,13 @@ LOCK_CLASS = 0x544F444F
 
 _FIRST_PAUSE = 0.025  # seconds
 _LONGEST_PAUSE = 1.0
+
+
+class Session(NamedTuple):
+    """Somebody else's connection: its process id, and what is known of it."""
+
+    pid: str
+    text: str
 
 
 def lock_key(schema: str) -> int:
@@ -69,16 +77,15 @@ def acquire(
     first = True
     while not _try(wire, schema):
         if first:
-            waiting(", ".join(holders(wire, schema)) or "a session that has just ended")
+            waiting(named(holders(wire, schema)))
             first = False
         left = deadline - time.monotonic()
         if left <= 0:
+            found = holders(wire, schema)
             raise MigrationLockedError(
-                f"the migration lock of schema {schema} was held for {timeout:g} s by "
-                + (", ".join(holders(wire, schema)) or "a session that has just ended"),
+                f"the migration lock of schema {schema} was held for {timeout:g} s by {named(found)}",
                 "the lock, to migrate alone",
-                "wait for that process and call again, give a longer timeout, or, if it hangs: "
-                "SELECT pg_terminate_backend(its pid);",
+                f"wait for that process and call again, give a longer timeout, or, if it hangs: {ended(found)}",
             )
         # Jitter keeps replicas that started together from knocking together.
         sleep(min(left, pause * random.uniform(0.5, 1.5)))  # noqa: S311  # not a secret
@@ -105,7 +112,17 @@ def _try(wire: Wire, schema: str) -> bool:
     return False
 
 
-def holders(wire: Wire, schema: str) -> list[str]:
+def named(found: list[Session]) -> str:
+    """Return the sessions as a person reads them."""
+    return ", ".join(session.text for session in found) or "a session that cannot be seen, or has just ended"
+
+
+def ended(found: list[Session]) -> str:
+    """Return the statements that end the sessions."""
+    return " ".join(f"SELECT pg_terminate_backend({session.pid});" for session in found) or "call again"
+
+
+def holders(wire: Wire, schema: str) -> list[Session]:
     """Name the sessions that hold the migration lock: pid, application_name, since when."""
     rows = wire.fetch(f"""
         SELECT a.pid, a.application_name, a.usename::text, a.client_addr::text, a.xact_start::text
@@ -118,7 +135,7 @@ def holders(wire: Wire, schema: str) -> list[str]:
 
 def table_holders(
     wire: Wire, schema: str | None, tables: frozenset[str], *, even_from_readers: bool = False
-) -> list[str]:
+) -> list[Session]:
     """Name the other sessions that hold a lock on one of these tables.
 
     Args:
@@ -140,9 +157,10 @@ def table_holders(
     return [_session(row) for row in rows]
 
 
-def _session(row: tuple[object, ...]) -> str:
+def _session(row: tuple[object, ...]) -> Session:
     pid, application_name, role, address, since = row
-    return (
+    return Session(
+        str(pid),
         f"pid {pid} ({application_name or 'no application_name'}, role {role}, "
-        f"from {address or 'a local socket'}, since {since or 'a time that this role may not see'})"
+        f"from {address or 'a local socket'}, since {since or 'a time that this role may not see'})",
     )

@@ -59,7 +59,7 @@ class Work:
     def _reading(self, connection: Connection) -> Iterator[TransactionWire]:
         wire = TransactionWire(connection)
         with connection.begin():
-            wire.run(bookkeeping.settings_statement(self.schema, runner.LOCK_TIMEOUT_MS))
+            wire.run(bookkeeping.settings_statement(self.schema))
             yield wire
 
     def apply(

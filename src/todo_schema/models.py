@@ -249,6 +249,9 @@ class SchemaHistory(TodoBase, table=True):
     __tablename__ = "todo_schema_history"
     __table_args__ = (
         PrimaryKeyConstraint("id", name="pk_todo_schema_history"),
+        CheckConstraint("line IN ('expand', 'contract')", name="ck_todo_schema_history_line_known"),
+        CheckConstraint("floor >= 1", name="ck_todo_schema_history_floor_positive"),
+        # `action` has none: a later package may do what this one has no word for.
         {"comment": "Revisions of todo_schema as they were applied here; only ever added to."},
     )
 

@@ -49,7 +49,7 @@ def _step(schema: str, revision: Revision, *, downward: bool) -> str:
         "BEGIN ISOLATION LEVEL READ COMMITTED",
         _lock_or_stop(schema),
         *([] if downward else [bookkeeping.create_missing_statement(schema)]),
-        bookkeeping.settings_statement(schema, lock_timeout_ms=2000),
+        bookkeeping.settings_statement(schema),
         bookkeeping.lock_statement(schema),
         _compare_or_stop(schema, before),
         f"-- {revision}\n{revisions.render(revision.revision, downward=downward).rstrip(';')}",

@@ -27,6 +27,9 @@ def plan(url: Address, *, schema: str | None = None, pooler: bool | None = None)
         schema: As for `upgrade`.
         pooler: As for `upgrade`.
 
+    Returns:
+        The state, and the revisions that would be applied, in order.
+
     Raises:
         TodoSchemaError: What `upgrade` would raise before it changes anything.
 
@@ -52,6 +55,9 @@ def history(
         url: As for `upgrade`; None (the default) lists the revisions alone.
         schema: As for `upgrade`.
         pooler: As for `upgrade`.
+
+    Returns:
+        The revisions, each with its docstring, its checksum, and when and by what it was applied.
 
     Raises:
         TodoSchemaError: Whatever `status` raises.
@@ -94,6 +100,9 @@ def sql(
         to: The revision to end at.
         schema: The PostgreSQL schema; None is `public`, or the one that the database given uses.
         pooler: As for `upgrade`.
+
+    Returns:
+        The text of the script.
 
     Raises:
         UnknownRevisionError: This package has no such revision, or there is nothing between the two.

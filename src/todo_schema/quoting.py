@@ -1,19 +1,23 @@
 """Text that is safe inside SQL, for the statements that a bare driver sends without parameters."""
 
+from todo_schema.errors import InvalidNameError
+
 _LONGEST_NAME = 63  # bytes
 
 
 def identifier(name: str) -> str:
-    """Quote a name: `we"ird` → `"we""ird"`. Raises ValueError where PostgreSQL cannot have such a name."""
+    """Quote a name: `we"ird` → `"we""ird"`. Raises InvalidNameError where PostgreSQL cannot have such a name."""
     # A longer name would be cut off in silence, and the schema made would not be the one asked for.
     if "\0" in name or not 1 <= len(name.encode()) <= _LONGEST_NAME:
-        raise ValueError(f"a PostgreSQL name has 1 to {_LONGEST_NAME} bytes, none of them zero: not {name!r}")
+        raise InvalidNameError(
+            f"the name {name!r}",
+            f"a PostgreSQL name: 1 to {_LONGEST_NAME} bytes, none of them zero",
+            'choose another, such as schema="todo"',
+        )
     return '"' + name.replace('"', '""') + '"'
 
 
 def literal(text: str) -> str:
     """Quote a text constant, whatever `standard_conforming_strings` is set to."""
-    if "\0" in text:
-        raise ValueError("a PostgreSQL text cannot contain a zero byte")
     quoted = "'" + text.replace("'", "''").replace("\\", "\\\\") + "'"
     return f"E{quoted}" if "\\" in text else quoted

@@ -20,7 +20,7 @@ class Report:
 
 @dataclass(frozen=True)
 class AppliedStep(Report):
-    """One revision that was applied, undone, or recorded as adopted.
+    """One revision that was applied or undone.
 
     Attributes:
         revision: The revision, `001`.

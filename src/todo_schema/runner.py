@@ -42,7 +42,6 @@ from todo_schema.errors import (
 from todo_schema.inspection import Found
 from todo_schema.reports import AppliedStep, Revision
 
-LOCK_TIMEOUT_MS = 2000
 _BOOTSTRAP_TRIES = 5
 
 
@@ -85,7 +84,7 @@ def apply(
 
     def work(wire: TransactionWire) -> None:
         expect_version(wire, found.schema, None if before == BASE else before)
-        _run(connection, found.schema, revision.revision, downward=downward)
+        _run(connection, revision.revision, downward=downward)
         action = "downgrade" if downward else "upgrade"
         file = None if after == BASE else revisions.checksum(after)
         wire.run(bookkeeping.record_statement(found.schema, after, action, file, bookkeeping.this_host()))
@@ -110,7 +109,7 @@ def in_transaction(
     while True:
         try:
             with connection.begin():
-                wire.run(bookkeeping.settings_statement(found.schema, LOCK_TIMEOUT_MS))
+                wire.run(bookkeeping.settings_statement(found.schema))
                 _bootstrap(connection, wire, found)
                 wire.run(bookkeeping.lock_statement(found.schema))
                 work(wire)
@@ -121,7 +120,7 @@ def in_transaction(
                 raise _explain(error, found, revision) from error
             tables = ENTITY_TABLES | BOOKKEEPING_TABLES
             with connection.begin():
-                blockers = ", ".join(locks.table_holders(wire, found.schema, tables))
+                blockers = locks.table_holders(wire, found.schema, tables)
             if time.monotonic() >= deadline:
                 raise _blocked(found, revision, blockers) from error
         else:
@@ -155,13 +154,13 @@ def _bootstrap(connection: Connection, wire: TransactionWire, found: Found) -> N
             return
 
 
-def _run(connection: Connection, schema: str, revision: str, *, downward: bool) -> None:
+def _run(connection: Connection, revision: str, *, downward: bool) -> None:
     # The transaction is ours and is open: Alembic sees that and neither begins nor commits one.
-    context = MigrationContext.configure(connection, opts=_options(schema, revision, downward=downward))
+    context = MigrationContext.configure(connection, opts=_options(revision, downward=downward))
     context.run_migrations(op=Operations(context))
 
 
-def _options(schema: str, revision: str, *, downward: bool) -> dict[str, Any]:
+def _options(revision: str, *, downward: bool) -> dict[str, Any]:
     def steps(_heads: Any, _context: MigrationContext) -> list[Any]:
         script, revision_map = revisions.scripts().get_revision(revision), revisions.scripts().revision_map
         if downward:
@@ -171,9 +170,8 @@ def _options(schema: str, revision: str, *, downward: bool) -> dict[str, Any]:
     return {
         "fn": steps,
         "script": revisions.scripts(),
+        # Found by the search_path, which is our schema alone: SQLAlchemy 2.0 trips over a `%(` in a schema's name.
         "version_table": VERSION_TABLE,
-        "version_table_schema": schema,
-        "transaction_per_migration": True,
     }
 
 
@@ -197,10 +195,10 @@ def _explain(error: Exception, found: Found, revision: str) -> TodoSchemaError:
     )
 
 
-def _blocked(found: Found, revision: str, blockers: str) -> MigrationLockedError:
+def _blocked(found: Found, revision: str, blockers: list[locks.Session]) -> MigrationLockedError:
     return MigrationLockedError(
         f"revision {revision} could not lock the tables of schema {found.schema}, which were held by "
-        f"{blockers or 'a session that has not committed them yet, or has ended meanwhile'}",
-        f"a lock on them for at most {LOCK_TIMEOUT_MS / 1000:g} s at a time",
-        "let that session finish and call again, give a longer timeout, or: SELECT pg_terminate_backend(its pid);",
+        f"{locks.named(blockers)}",
+        f"a lock on them for at most {bookkeeping.LOCK_TIMEOUT_MS / 1000:g} s at a time",
+        f"let that session finish and call again, give a longer timeout, or: {locks.ended(blockers)}",
     )

@@ -37,7 +37,7 @@ def session_factory(
     application_name: str | None = None,
     **engine_options: Any,
 ) -> "SessionFactory":
-    """Make a factory of async sessions. Nothing is imported or opened before its first use.
+    """Make a factory of async sessions. Nothing is opened, and no driver imported, before its first use.
 
     Args:
         url_or_engine: Where the database is. An engine is used as it is, and remains the caller's to dispose of.
