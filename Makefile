@@ -9,7 +9,7 @@ PIP = $(RUN) -m pip --quiet --disable-pip-version-check
 TESTS ?= -n 2 --dist loadfile
 
 # The first target is what a bare `make` does.
-.PHONY: help demo test quick lint types imports floors catalog diagram bench clean
+.PHONY: help demo test quick lint types imports floors revision catalog diagram bench clean
 
 help: ## Say what there is.
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -37,6 +37,9 @@ imports: $(VENV)/.dev ## Check who imports whom.
 
 floors: ## Run the tests with the oldest dependencies that pyproject.toml allows.
 	$(MAKE) quick VENV=.venv-floors FLOORS=1
+
+revision: $(VENV)/.dev ## After a change of the models: make revision ID=002 M="what it does".
+	PATH="$(abspath $(VENV))/bin:$$PATH" $(RUN) -m alembic revision --autogenerate --rev-id "$(ID)" -m "$(M)"
 
 catalog: $(VENV)/.dev ## After a new revision: write down what each schema version contains.
 	$(RUN) -m tests.write_catalog

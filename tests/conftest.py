@@ -100,10 +100,8 @@ def pooler(server: Server) -> Iterator[Pooler]:
 
 @pytest.fixture(scope="session")
 def next_package(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The PYTHONPATH of a package that is one expand revision ahead of this one (tasks.note)."""
-    folder = packages.throwaway_package(
-        tmp_path_factory.mktemp("next"), packages.SECOND_REVISION, schema_version=2
-    )
+    """The PYTHONPATH of a package that is one expand revision ahead of this one: a column of tasks."""
+    folder = packages.throwaway_package(tmp_path_factory.mktemp("next"), packages.NEXT_REVISION)
     packages.write_catalogues(folder, server)
     return folder
 

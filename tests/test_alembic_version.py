@@ -7,9 +7,7 @@ from tests.support.clusters import Cluster
 from tests.support.proxy import Proxy
 from tests.support.servers import Server, execute
 from tests.support.ways import Call, both_drivers
-from todo_schema import (
-    State,
-)
+from todo_schema import SCHEMA_VERSION, State
 
 
 @both_drivers
@@ -31,7 +29,7 @@ def test_an_alembic_version_of_the_service_is_neither_read_nor_touched(
         call("status", url)
         call("history", url)
         call("plan", url)
-        call("stamp", url, 1)
+        call("stamp", url, SCHEMA_VERSION)
         call("downgrade", url, to="base")
         call("upgrade", url)
         statements = [statement.sql for statement in proxy.statements]

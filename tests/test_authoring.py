@@ -9,9 +9,12 @@ from pathlib import Path
 import pytest
 
 from tests.support.catalog_dump import dump
-from tests.support.packages import SECOND_REVISION
+from tests.support.packages import COLUMN, NEXT_REVISION
 from tests.support.processes import CHECKOUT, SOURCE, clean_environment
+from tests.support.revisions import NEXT, NEXT_VERSION
 from tests.support.states import version
+from todo_schema import SCHEMA_VERSION
+from todo_schema.compatibility import HEAD
 
 
 class Checkout:
@@ -48,9 +51,9 @@ def checkout(tmp_path: Path) -> Checkout:
     return Checkout(tmp_path)
 
 
-NOTE = """
-    note: str | None = Field(
-        default=None, sa_type=Text, sa_column_kwargs={"comment": "Anything else."}
+NOTE = f"""
+    {COLUMN}: str | None = Field(
+        default=None, sa_type=Text, sa_column_kwargs={{"comment": "Anything else."}}
     )"""
 COMPLETED = """sa_column_kwargs={"server_default": text("false"), "comment": "Whether it is done."},
     )"""
@@ -60,17 +63,18 @@ COMPLETED = """sa_column_kwargs={"server_default": text("false"), "comment": "Wh
 def test_an_author_gets_a_revision_in_the_form_of_ours(checkout: Checkout, database: str, given: str):
     checkout.edit("models.py", COMPLETED, COMPLETED + NOTE)
     url = ["-x", f"url={database}"] if given != "nothing" else []
-    done = checkout.alembic(*url, "revision", "--autogenerate", "-m", "add note", "--rev-id", "002")
+    done = checkout.alembic(*url, "revision", "--autogenerate", "-m", "add note", "--rev-id", NEXT)
     assert done.returncode == 0, done.stderr
-    written = (checkout.versions / "002_add_note.py").read_text()
-    (example,) = SECOND_REVISION.values()
+    written = (checkout.versions / f"{NEXT}_add_note.py").read_text()
+    (example,) = NEXT_REVISION.values()
     assert _code(written) == _code(example)
     assert written.startswith('"""Add note.\n\nGain: ')
     for part in ("\nLocks: ", "\nOlder packages: ", "\nGoing back: "):
         assert part in written
     early = checkout.alembic(*url, "check")
-    assert "set SCHEMA_VERSION = 2 in compatibility.py" in early.stdout + early.stderr
-    checkout.edit("compatibility.py", "SCHEMA_VERSION: Final = 1", "SCHEMA_VERSION: Final = 2")
+    assert f"set SCHEMA_VERSION = {NEXT_VERSION} in compatibility.py" in early.stdout + early.stderr
+    line = "\nSCHEMA_VERSION: Final = {}\n"
+    checkout.edit("compatibility.py", line.format(SCHEMA_VERSION), line.format(NEXT_VERSION))
     checked = checkout.alembic(*url, "check")
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
@@ -88,8 +92,8 @@ def _code(revision: str) -> list[str]:
 def test_at_the_head_there_is_nothing_to_write(checkout: Checkout, database: str):
     url = ["-x", f"url={database}"]
     assert checkout.alembic(*url, "check").returncode == 0
-    assert checkout.alembic(*url, "revision", "--autogenerate", "-m", "x", "--rev-id", "002").returncode == 0
-    written = (checkout.versions / "002_x.py").read_text()
+    assert checkout.alembic(*url, "revision", "--autogenerate", "-m", "x", "--rev-id", NEXT).returncode == 0
+    written = (checkout.versions / f"{NEXT}_x.py").read_text()
     assert "op." not in written
     assert written.count("    pass\n") == 2
 
@@ -103,12 +107,12 @@ def test_a_difference_in_the_models_fails_the_check(checkout: Checkout, database
 
 def test_a_type_of_sqlmodel_is_written_as_the_plain_type_behind_it(checkout: Checkout, database: str):
     checkout.edit(
-        "models.py", COMPLETED, COMPLETED + "\n    note: str | None = Field(default=None, max_length=9)"
+        "models.py", COMPLETED, COMPLETED + f"\n    {COLUMN}: str | None = Field(default=None, max_length=9)"
     )
     url = ["-x", f"url={database}"]
-    assert checkout.alembic(*url, "revision", "--autogenerate", "-m", "x", "--rev-id", "002").returncode == 0
-    written = (checkout.versions / "002_x.py").read_text()
-    assert 'sa.Column("note", sa.String(length=9), nullable=True)' in written
+    assert checkout.alembic(*url, "revision", "--autogenerate", "-m", "x", "--rev-id", NEXT).returncode == 0
+    written = (checkout.versions / f"{NEXT}_x.py").read_text()
+    assert f'sa.Column("{COLUMN}", sa.String(length=9), nullable=True)' in written
     assert "sqlmodel" not in written
 
 
@@ -119,4 +123,4 @@ def test_alembic_itself_applies_nothing(checkout: Checkout, upgraded_database: s
     assert done.returncode != 0
     assert "TABLE" not in done.stdout
     assert dump(upgraded_database) == before
-    assert version(upgraded_database) == ["001"]
+    assert version(upgraded_database) == [HEAD]

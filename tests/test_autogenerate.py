@@ -12,7 +12,7 @@ from tests.support.processes import clean_environment
 from tests.support.servers import execute
 from tests.support.states import version
 from todo_schema import upgrade
-from todo_schema.compatibility import BOOKKEEPING_TABLES, ENTITY_TABLES
+from todo_schema.compatibility import BOOKKEEPING_TABLES, ENTITY_TABLES, HEAD
 
 OURS = ENTITY_TABLES | BOOKKEEPING_TABLES
 
@@ -128,7 +128,7 @@ def test_a_service_that_imports_the_models_gets_only_its_own_tables_without_a_fi
     checked = host.alembic("check")
     assert checked.returncode == 0, checked.stdout + checked.stderr
     assert "No new upgrade operations detected" in checked.stdout + checked.stderr
-    assert version(database) == ["001"]
+    assert version(database) == [HEAD]
 
 
 def test_the_histories_of_a_service_and_of_this_package_do_not_meet(tmp_path: Path, database: str):
@@ -142,7 +142,7 @@ def test_the_histories_of_a_service_and_of_this_package_do_not_meet(tmp_path: Pa
     assert execute(database, "SELECT version_num FROM alembic_version") == theirs
     assert host.alembic("downgrade", "base").returncode == 0
     assert dump(database, tables=sorted(OURS)) == ours
-    assert version(database) == ["001"]
+    assert version(database) == [HEAD]
 
 
 def test_without_our_models_and_without_the_filter_autogenerate_would_drop_our_tables(

@@ -6,6 +6,7 @@ import pytest
 
 from tests.support.processes import run_python
 from tests.support.proxy import Proxy
+from tests.support.states import AHEAD
 from todo_schema import State, check, check_async, upgrade, upgrade_async
 
 BOOTS = {
@@ -40,7 +41,7 @@ print([name for name in ("alembic", "sqlmodel", "asyncpg") if name in sys.module
 
 
 def test_a_boot_on_a_newer_database_imports_no_alembic_and_takes_no_lock(server, upgraded_database):
-    server.execute("UPDATE todo_schema_version SET version_num = '002'", upgraded_database)
+    server.execute(AHEAD, upgraded_database)
     code = "import sys; from todo_schema import upgrade; print(upgrade(sys.argv[1]).after, 'alembic' in sys.modules)"
     with Proxy(server) as proxy:
         assert run_python(code, proxy.url(upgraded_database)).stdout == "ahead False\n"

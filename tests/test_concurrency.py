@@ -17,9 +17,11 @@ from tests.support.catalog_dump import dump
 from tests.support.migrated import assert_migrated, clients, empty
 from tests.support.ports import blackhole
 from tests.support.proxy import Moment, Proxy
+from tests.support.revisions import NEXT, REVISIONS
 from tests.support.servers import Server
 from tests.support.waiting import wait_for
 from todo_schema import ChangeReport, State, upgrade, upgrade_async
+from todo_schema.compatibility import HEAD
 from todo_schema.locks import LOCK_CLASS, lock_key
 
 # In a process of its own, so that the threads also meet in the first import of everything.
@@ -37,13 +39,13 @@ with ThreadPoolExecutor(8) as threads:
     print(json.dumps([report for report in threads.map(boot, urls * (8 // len(urls)))]))
 """
 SLEEPING = {
-    "002_sleeps.py": """
-revision = "002"
-down_revision = "001"
+    f"{NEXT}_sleeps.py": f"""
+revision = "{NEXT}"
+down_revision = "{HEAD}"
 
 
 def upgrade(op):
-    op.execute("ALTER TABLE tasks ADD COLUMN note text")
+    op.execute("ALTER TABLE tasks ADD COLUMN {packages.COLUMN} text")
     op.execute("SELECT pg_sleep(120)")
 """
 }
@@ -87,17 +89,17 @@ def test_of_eight_threads_on_one_database_one_migrates(
     with Proxy(server, barrier=8) as proxy:
         done = processes.run_python(EIGHT_THREADS, proxy.url(database))
     assert done.returncode == 0, done.stderr
-    assert steps(json.loads(done.stdout)) == [[]] * 7 + [["001"]]
-    assert_migrated(database, clean, "001")
+    assert steps(json.loads(done.stdout)) == [[]] * 7 + [[*REVISIONS]]
+    assert_migrated(database, clean)
 
 
 def test_eight_threads_migrate_eight_databases(server: Server, databases: list[str], clean: str):
     with Proxy(server, barrier=8) as proxy:
         done = processes.run_python(EIGHT_THREADS, *(proxy.url(url) for url in databases))
     assert done.returncode == 0, done.stderr
-    assert steps(json.loads(done.stdout)) == [["001"]] * 8
+    assert steps(json.loads(done.stdout)) == [[*REVISIONS]] * 8
     for url in databases:
-        assert_migrated(url, clean, "001")
+        assert_migrated(url, clean)
 
 
 loops = pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
@@ -109,8 +111,8 @@ def test_of_eight_coroutines_of_one_loop_one_migrates(
 ):
     with Proxy(server, barrier=8) as proxy:
         reports = run(gathered([proxy.url(database)] * 8))
-    assert steps([report.as_dict() for report in reports]) == [[]] * 7 + [["001"]]
-    assert_migrated(database, clean, "001")
+    assert steps([report.as_dict() for report in reports]) == [[]] * 7 + [[*REVISIONS]]
+    assert_migrated(database, clean)
 
 
 @loops
@@ -119,9 +121,9 @@ def test_eight_coroutines_migrate_eight_databases(
 ):
     with Proxy(server, barrier=8) as proxy:
         reports = run(gathered([proxy.url(url) for url in databases]))
-    assert steps([report.as_dict() for report in reports]) == [["001"]] * 8
+    assert steps([report.as_dict() for report in reports]) == [[*REVISIONS]] * 8
     for url in databases:
-        assert_migrated(url, clean, "001")
+        assert_migrated(url, clean)
 
 
 async def gathered(urls: list[str]) -> list[ChangeReport]:
@@ -193,7 +195,7 @@ async def test_a_timeout_at_any_statement_rolls_back_and_leaves_nothing_behind(
         await upgrade_timed_out_at(server, database, way, number, moment)
         assert set(threading.enumerate()) <= threads, (number, moment)
         assert (await upgrade_async(database)).after is State.CURRENT
-        assert_migrated(database, clean, "001")
+        assert_migrated(database, clean)
 
 
 async def test_a_timeout_while_the_lock_is_waited_for_leaves_nothing_behind(database: str):
@@ -217,12 +219,12 @@ def test_a_timeout_in_a_long_statement_ends_it_on_the_server_too(
     database: str, tmp_path: Path, next_package: Path, clean: str
 ):
     upgrade(database)
-    package = packages.throwaway_package(tmp_path, SLEEPING, schema_version=2)
+    package = packages.throwaway_package(tmp_path, SLEEPING)
     with forker.forker(IMPATIENT, pythonpath=package) as replicas:
         (outcome,) = replicas.race(1, database)
     assert (outcome["error"], outcome["result"]) == (None, 1)
     wait_for(lambda: not clients(database))
-    assert_migrated(database, clean, "001")
+    assert_migrated(database, clean)
     with forker.forker(forker.UPGRADE_ASYNC, pythonpath=next_package) as replicas:
         (outcome,) = replicas.race(1, database)
-    assert [step["revision"] for step in outcome["result"]["applied"]] == ["002"]
+    assert [step["revision"] for step in outcome["result"]["applied"]] == [NEXT]

@@ -10,6 +10,7 @@ import pytest
 from tests.support.catalog_dump import dump
 from tests.support.clusters import Cluster, give_to, own_server
 from tests.support.processes import run_python
+from tests.support.revisions import NEXT
 from tests.support.servers import database_name
 from tests.support.ways import Call, both_drivers
 from todo_schema import MigrationFailedError, State, TodoSchemaError
@@ -137,9 +138,9 @@ def test_a_later_revision_that_finds_the_disk_full_leaves_the_database_at_the_on
             "op.execute(\"INSERT INTO users (email) SELECT n || repeat('x', 900) FROM generate_series(1, 2000) n\")\n"
             '    op.add_column("tasks"',
         )
-        for name, text in packages.SECOND_REVISION.items()
+        for name, text in packages.NEXT_REVISION.items()
     }
-    package = packages.throwaway_package(tmp_path, filled, schema_version=2)
+    package = packages.throwaway_package(tmp_path, filled)
     driver = call.__name__  # type: ignore[attr-defined]
     _, disk = small_server
     call("upgrade", database)
@@ -147,7 +148,7 @@ def test_a_later_revision_that_finds_the_disk_full_leaves_the_database_at_the_on
     disk.leave(64 * BLOCK)
     failed = run_python(REVISE, driver, database, pythonpath=package)
     assert failed.returncode == 1
-    assert "002: found: revision 002 failed and was rolled back" in failed.stderr
+    assert f"{NEXT}: found: revision {NEXT} failed and was rolled back" in failed.stderr
     assert "No space left on device" in failed.stderr
     assert dump(database) == before
     assert call("check", database, deep=True) is State.CURRENT

@@ -15,6 +15,7 @@ from tests.support.clusters import Cluster
 from tests.support.forker import Forker
 from tests.support.migrated import assert_migrated, empty
 from tests.support.proxy import Moment, Proxy
+from tests.support.revisions import NEXT, REVISIONS
 from tests.support.servers import Server, execute
 from tests.support.waiting import wait_for
 from todo_schema import (
@@ -24,6 +25,7 @@ from todo_schema import (
     State,
     upgrade,
 )
+from todo_schema.compatibility import HEAD
 
 # Every moment of a run is tried; in parts, so that they can be run side by side.
 PARTS = 4
@@ -102,7 +104,7 @@ def moments(server: Server, replicas: Forker) -> list[tuple[int, Moment]]:
 def next_call_ends_at_the_head(database: str, clean: str) -> ChangeReport:
     report = upgrade(database, timeout=30)
     assert report.after is State.CURRENT
-    assert_migrated(database, clean, "001")
+    assert_migrated(database, clean)
     empty(database)
     return report
 
@@ -171,7 +173,9 @@ def test_its_backend_may_be_killed_inside_and_between_the_statements(
 
 def test_the_server_may_be_restarted_in_mid_run(private_server: Cluster, replicas: Forker):
     statements = statements_of_a_run(private_server, replicas)
-    (recorded,) = (number for number, sql in statements.items() if 'INTO "public".todo_schema_history' in sql)
+    *_, recorded = (
+        number for number, sql in statements.items() if 'INTO "public".todo_schema_history' in sql
+    )
     assert statements[recorded + 1] == "COMMIT"
     database = private_server.create_database()
     upgrade(database)
@@ -210,26 +214,26 @@ def test_a_worker_that_has_lost_its_guard_applies_nothing_twice(
     fault = Fault(statement, "before", lose_the_guard)
     with ThreadPoolExecutor() as threads, Proxy(server, on_statement=fault) as proxy:
         reports = [upgrade(proxy.url(database)), second[0].result()]
-    assert sorted(len(report.applied) for report in reports) == [0, 1]
+    assert sorted(step.revision for report in reports for step in report.applied) == [*REVISIONS]
     assert [report.after for report in reports] == [State.CURRENT] * 2
-    assert_migrated(database, clean, "001")
+    assert_migrated(database, clean)
 
 
-FAILING = """
+FAILING = f"""
 import sqlalchemy as sa
 
-revision = "002"
-down_revision = "001"
+revision = "{NEXT}"
+down_revision = "{HEAD}"
 
 
 def upgrade(op):
-    op.add_column("tasks", sa.Column("note", sa.Text()))
+    op.add_column("tasks", sa.Column("{packages.COLUMN}", sa.Text()))
     op.execute("UPDATE todo_schema_version SET version_num = version_num")
-    {failure}
+    {{failure}}
 """
 FAILURES = {
     'op.execute("SELECT 1 / 0")': "division by zero",
-    'op.execute("ALTER TABLE nowhere ADD COLUMN note text")': 'relation "nowhere" does not exist',
+    'op.execute("ALTER TABLE nowhere ADD COLUMN x text")': 'relation "nowhere" does not exist',
     'raise LookupError("no such thing")': "no such thing",
     'raise SystemExit("bye")': "bye",
 }
@@ -240,16 +244,16 @@ FAILURES = {
 def test_a_failed_revision_leaves_the_revision_before_and_the_mended_package_goes_on(
     database: str, tmp_path: Path, next_package: Path, clean: str, failure: str, boot: str
 ):
-    revision = {"002_fails.py": FAILING.format(failure=failure)}
-    package = packages.throwaway_package(tmp_path, revision, schema_version=2)
+    revision = {f"{NEXT}_fails.py": FAILING.format(failure=failure)}
+    package = packages.throwaway_package(tmp_path, revision)
     with forker.forker(boot, pythonpath=package) as replicas:
         for _ in range(2):
             (outcome,) = replicas.race(1, database)
-            assert_migrated(database, clean, "001")
+            assert_migrated(database, clean)
     assert FAILURES[failure] in outcome["error"]
     if "SystemExit" not in failure:
         assert outcome["kind"] == "MigrationFailedError"
-        assert "revision 002 failed and was rolled back" in outcome["error"]
+        assert f"revision {NEXT} failed and was rolled back" in outcome["error"]
     with forker.forker(boot, pythonpath=next_package) as replicas:
         (outcome,) = replicas.race(1, database)
-    assert [step["revision"] for step in outcome["result"]["applied"]] == ["002"]
+    assert [step["revision"] for step in outcome["result"]["applied"]] == [NEXT]

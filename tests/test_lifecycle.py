@@ -11,6 +11,7 @@ import pytest
 import todo_schema
 from tests.support.catalog_dump import dump
 from tests.support.processes import run_python
+from tests.support.revisions import NEXT, NEXT_VERSION, REVISIONS
 from tests.support.servers import execute
 from tests.support.states import AHEAD, ALTERED, NO_ROW, STATES, with_package
 from todo_schema import (
@@ -41,9 +42,9 @@ def test_status_tells_each_state(upgraded_database: str, state: State):
     assert said.schema == "public"
     assert said.package_schema_version == SCHEMA_VERSION
     assert said.package_version == todo_schema.__version__
-    assert said.floor == (2 if state is State.TOO_NEW else 1)
-    assert said.pending == (("001",) if state in (State.EMPTY, State.UNVERSIONED) else ())
-    newer = {State.CURRENT: 1, State.AHEAD: 2, State.TOO_NEW: 2}
+    assert said.floor == (NEXT_VERSION if state is State.TOO_NEW else 1)
+    assert said.pending == (REVISIONS if state is State.EMPTY else ())
+    newer = {State.CURRENT: SCHEMA_VERSION, State.AHEAD: NEXT_VERSION, State.TOO_NEW: NEXT_VERSION}
     assert said.database_version == newer.get(state)
     assert execute(upgraded_database, "SHOW server_version")[0][0].startswith(said.server)
 
@@ -56,7 +57,7 @@ def test_status_tells_that_a_database_is_behind_and_what_is_pending(
             next_package, "import json; print(json.dumps(t.status(url).as_dict()))", upgraded_database
         )
     )
-    assert (said["state"], said["database_version"], said["pending"]) == ("behind", 1, ["002"])
+    assert (said["state"], said["database_version"], said["pending"]) == ("behind", SCHEMA_VERSION, [NEXT])
 
 
 def test_status_lists_how_unversioned_tables_differ(upgraded_database: str):
@@ -123,8 +124,8 @@ def test_check_refuses_a_database_that_is_behind_and_says_the_command(
     said = run_python(
         f"import sys, todo_schema as t; url = sys.argv[1]\n{code}", upgraded_database, pythonpath=next_package
     )
-    assert "found: schema 1" in said.stdout
-    assert "needed: schema 2" in said.stdout
+    assert f"found: schema {SCHEMA_VERSION}" in said.stdout
+    assert f"needed: schema {NEXT_VERSION}" in said.stdout
     assert "cure: todo-schema upgrade" in said.stdout
 
 
@@ -143,7 +144,7 @@ def test_a_newer_database_is_logged_once_at_info(upgraded_database: str, caplog:
         upgrade(upgraded_database)
     (record,) = [record for record in caplog.records if record.name == "todo_schema"]
     assert record.levelno == logging.INFO
-    assert "is at schema 2, newer than schema 1" in record.getMessage()
+    assert f"is at schema {NEXT_VERSION}, newer than schema {SCHEMA_VERSION}" in record.getMessage()
 
 
 def test_only_a_deep_check_compares_the_columns(upgraded_database: str):
@@ -161,15 +162,15 @@ def test_only_a_deep_check_compares_the_columns(upgraded_database: str):
 def test_a_plan_is_what_upgrade_then_does(database: str):
     planned = plan(database)
     assert planned.state is State.EMPTY
-    assert [step.revision for step in planned.steps] == ["001"]
-    assert planned.steps[0].details.startswith("Gain: ")
+    assert [step.revision for step in planned.steps] == [*REVISIONS]
+    assert all(step.details.startswith("Gain: ") for step in planned.steps)
     done = upgrade(database)
     assert [step.revision for step in done.applied] == [step.revision for step in planned.steps]
     assert plan(database).steps == ()
 
 
 def test_the_sql_of_a_plan_is_what_the_revision_runs(database: str, upgraded_database: str):
-    execute(database, plan(database).steps[0].sql)
+    execute(database, "\n".join(step.sql for step in plan(database).steps))
     assert dump(database, tables=sorted(ENTITY_TABLES)) == dump(
         upgraded_database, tables=sorted(ENTITY_TABLES)
     )
@@ -201,19 +202,19 @@ def test_history_of_a_database_says_when_by_whom_and_how_long(database: str):
     assert history(database) == history()
     before = datetime.now(UTC) - timedelta(seconds=1)
     upgrade(database)
-    (revision,) = history(database)
-    assert before < revision.applied_at < datetime.now(UTC) + timedelta(seconds=1)
-    assert revision.applied_at.tzinfo is UTC
-    assert timedelta(0) < revision.duration < timedelta(minutes=1)
-    assert revision.package_version == todo_schema.__version__
-    assert revision.role == execute(database, "SELECT current_user")[0][0]
+    for revision in history(database):
+        assert before < revision.applied_at < datetime.now(UTC) + timedelta(seconds=1)
+        assert revision.applied_at.tzinfo is UTC
+        assert timedelta(0) < revision.duration < timedelta(minutes=1)
+        assert revision.package_version == todo_schema.__version__
+        assert revision.role == execute(database, "SELECT current_user")[0][0]
 
 
 def test_history_tells_the_newest_time_that_a_revision_was_applied_and_none_after_it_was_undone(
     database: str,
 ):
     upgrade(database)
-    (first,) = history(database)
+    first, *_ = history(database)
     downgrade(database, to="base")
     assert history(database) == history()
     upgrade(database)

@@ -18,6 +18,7 @@ from tests.support.catalog_dump import dump
 from tests.support.forker import Forker
 from tests.support.migrated import assert_migrated, clients
 from tests.support.proxy import Proxy
+from tests.support.revisions import NEXT
 from tests.support.servers import Server, execute
 from tests.support.waiting import wait_for
 from tests.support.ways import Call, both_drivers
@@ -155,9 +156,9 @@ def test_a_revision_that_cannot_lock_its_tables_changes_nothing_and_names_who_ho
         (outcome,) = next_replicas.race(1, upgraded_database)
         assert outcome["kind"] == "MigrationLockedError"
         assert_names(outcome["error"], holder)
-    assert_migrated(upgraded_database, clean, "001")
+    assert_migrated(upgraded_database, clean)
     (outcome,) = next_replicas.race(1, upgraded_database)
-    assert [step["revision"] for step in outcome["result"]["applied"]] == ["002"]
+    assert [step["revision"] for step in outcome["result"]["applied"]] == [NEXT]
 
 
 def test_a_revision_lets_go_of_its_locks_while_it_waits_for_others(
@@ -170,7 +171,7 @@ def test_a_revision_lets_go_of_its_locks_while_it_waits_for_others(
             wait_for(lambda: [sql for _, sql in proxy.statements].count("ROLLBACK") > 1)
             execute(upgraded_database, "SET statement_timeout = '10s'; SELECT FROM tasks")
         (outcome,) = replicas.outcomes()
-    assert [step["revision"] for step in outcome["result"]["applied"]] == ["002"]
+    assert [step["revision"] for step in outcome["result"]["applied"]] == [NEXT]
 
 
 def test_replicas_that_wait_are_told_for_whom_and_return_when_the_work_is_done(server: Server, database: str):
@@ -230,7 +231,7 @@ async def test_neither_the_guard_nor_who_waits_for_it_stops_an_index_that_is_bui
     )
 
     def build_while_guarded(database) -> None:
-        with database.wire(None) as guard:
+        with database.wire() as guard:
             acquire_lock(
                 guard,
                 "public",
@@ -263,7 +264,7 @@ def test_nothing_is_lost_and_nothing_touched_where_the_callers_connection_is_in_
         connection.execute(text("SET LOCAL search_path = host"))
         backend = connection.scalar(text("SELECT pg_backend_pid()"))
         assert upgrade(connection, schema="public").after is State.CURRENT
-        assert_migrated(database, clean, "001")
+        assert_migrated(database, clean)
         assert connection.in_transaction()
         assert connection.scalar(text("SELECT pg_backend_pid()")) == backend
         assert connection.scalar(text("SHOW search_path")) == "host"
@@ -282,7 +283,7 @@ async def test_the_same_holds_for_an_asynchronous_connection(database: str, clea
     async with engine.connect() as connection:
         await connection.execute(text("INSERT INTO host.notes VALUES ('committed later')"))
         assert (await upgrade_async(connection)).after is State.CURRENT
-        assert_migrated(database, clean, "001")
+        assert_migrated(database, clean)
         assert await connection.run_sync(lambda inner: upgrade(inner).after) is State.CURRENT
         assert execute(database, "SELECT count(*) FROM host.notes") == [(0,)]
         await connection.commit()

@@ -1,5 +1,6 @@
 """The script of `sql()`, applied with psql: it does what `upgrade` and `downgrade` do, or stops and changes nothing."""
 
+import re
 import subprocess
 from pathlib import Path
 from uuid import uuid4
@@ -10,13 +11,13 @@ from sqlalchemy import text
 
 from tests.support.catalog_dump import dump
 from tests.support.processes import clean_environment
+from tests.support.revisions import BELOW, NEXT, NEXT_VERSION, REVISIONS
 from tests.support.servers import Server, execute
 from tests.support.states import AHEAD, NO_ROW, STATES, rows, version, with_package
 from todo_schema import (
     SCHEMA_VERSION,
     SchemaTooNewError,
     State,
-    UnknownRevisionError,
     UnversionedSchemaError,
     check,
     downgrade,
@@ -27,6 +28,7 @@ from todo_schema import (
     status,
     upgrade,
 )
+from todo_schema.compatibility import HEAD
 from todo_schema.locks import try_lock_query
 
 ODD_SCHEMAS = ["todo", 'we"ird 100%', "it's", r"back\slash", "$todo_schema$", ":name :'x'", "Ünicode"]
@@ -64,15 +66,18 @@ def test_a_database_that_the_script_made_is_current_and_like_a_clean_one(
     assert dump(database) == dump(upgraded_database)
     facts = "revision, line, ordinal, action, floor, package_version, checksum, role, duration > '0'"
     assert rows(database, facts) == rows(upgraded_database, facts)
-    assert rows(database, "host, application_name") == [("offline script", "psql")]
-    assert history(database)[0].applied_at is not None
+    assert set(rows(database, "host, application_name")) == {("offline script", "psql")}
+    assert all(revision.applied_at for revision in history(database))
 
 
 def test_the_script_down_undoes_what_the_script_up_did(database: str):
     apply(database, sql())
     apply(database, sql(start=SCHEMA_VERSION, to="base"))
     assert status(database).state is State.EMPTY
-    assert [row[:2] for row in rows(database)] == [("001", "upgrade"), ("base", "downgrade")]
+    assert rows(database, "revision, action") == [
+        *((revision, "upgrade") for revision in REVISIONS),
+        *((revision, "downgrade") for revision in BELOW),
+    ]
     lower = dump(database)
     apply(database, sql())
     downgrade(database, to="base")
@@ -83,28 +88,30 @@ def test_the_script_goes_through_each_revision_in_a_transaction_of_its_own(
     upgraded_database: str, database: str, next_package: Path
 ):
     script = with_package(next_package, "print(t.sql())", "")
-    assert script.count("\nBEGIN ISOLATION LEVEL READ COMMITTED;") == script.count("\nCOMMIT;") == 2
+    for statement in ("BEGIN ISOLATION LEVEL READ COMMITTED;", "COMMIT;"):
+        assert script.count(f"\n{statement}") == NEXT_VERSION
     apply(database, script)
     with_package(next_package, "t.upgrade(url)", upgraded_database)
     assert dump(database) == dump(upgraded_database)
-    assert [row[:2] for row in rows(database)] == [("001", "upgrade"), ("002", "upgrade")]
-    apply(database, with_package(next_package, "print(t.sql(start=2, to='1'))", ""))
+    assert rows(database, "revision, action") == [(revision, "upgrade") for revision in (*REVISIONS, NEXT)]
+    down = f"t.sql(start={NEXT_VERSION}, to='{SCHEMA_VERSION}')"
+    apply(database, with_package(next_package, f"print({down})", ""))
     assert check(database, deep=True) is State.CURRENT
 
 
 def test_a_script_for_a_database_starts_where_the_database_is(upgraded_database: str, next_package: Path):
     script = with_package(next_package, "print(t.sql(url))", upgraded_database)
-    assert "schema 001 -> 002 in 'public'" in script
+    assert f"schema {HEAD} -> {NEXT} in 'public'" in script
     assert "CREATE TABLE users" not in script
     apply(upgraded_database, script)
-    assert version(upgraded_database) == ["002"]
+    assert version(upgraded_database) == [NEXT]
 
 
 async def test_a_script_for_an_empty_database_is_the_script_for_none(database: str):
     assert sql(database) == sql() == await sql_async(database) == await sql_async()
 
 
-@pytest.mark.parametrize("to", ["base", "001"])
+@pytest.mark.parametrize("to", ["base", HEAD])
 def test_a_script_that_is_applied_twice_stops_and_changes_nothing(database: str, to: str):
     script = sql()
     apply(database, script)
@@ -125,7 +132,7 @@ def test_a_script_that_meets_another_version_than_it_starts_from_stops(upgraded_
     before = everything(upgraded_database)
     done = psql(upgraded_database, script)
     assert done.returncode == 3
-    assert "this script starts from revision 001, and the database is at" in done.stderr
+    assert f"this script starts from revision {HEAD}, and the database is at" in done.stderr
     assert everything(upgraded_database) == before
 
 
@@ -180,7 +187,7 @@ def test_a_script_needs_no_right_to_create_in_a_schema_whose_tables_exist(
     )
     try:
         apply(upgraded_database, f"SET ROLE {role};\n{script}")
-        assert version(upgraded_database) == ["002"]
+        assert version(upgraded_database) == [NEXT]
     finally:
         execute(upgraded_database, f"DROP OWNED BY {role} CASCADE; DROP ROLE {role}")
 
@@ -189,16 +196,18 @@ def _tables(url: str) -> list[str]:
     return [row[0] for row in execute(url, "SELECT tablename FROM pg_tables WHERE schemaname = 'public'")]
 
 
-@pytest.mark.parametrize(("start", "to"), [("base", "base"), (1, "001")])
-def test_a_script_from_a_revision_to_itself_is_refused(start: str | int, to: str):
-    with pytest.raises(UnknownRevisionError, match="there is nothing to do"):
-        sql(start=start, to=to)
+@pytest.mark.parametrize(("start", "to"), [("base", "base"), (SCHEMA_VERSION, HEAD)])
+def test_a_script_from_a_revision_to_itself_is_a_comment(start: str | int, to: str):
+    assert re.fullmatch(r"-- .*nothing to apply\n", sql(start=start, to=to))
+
+
+async def test_the_script_for_a_current_database_is_a_comment(upgraded_database: str):
+    assert sql(upgraded_database) == await sql_async(upgraded_database) == sql(start=HEAD, to=HEAD)
 
 
 @pytest.mark.parametrize(
     ("state", "error"),
     [
-        (State.CURRENT, UnknownRevisionError),
         (State.AHEAD, SchemaTooNewError),
         (State.TOO_NEW, SchemaTooNewError),
         (State.UNVERSIONED, UnversionedSchemaError),

@@ -10,6 +10,7 @@ import pytest
 from tests.support.catalog_dump import dump
 from tests.support.pooler import Pooler
 from tests.support.processes import run_python
+from tests.support.revisions import NEXT, REVISIONS
 from tests.support.servers import Server, execute
 from tests.support.ways import Call, both_drivers
 from todo_schema import State, upgrade, upgrade_async
@@ -42,7 +43,7 @@ def test_the_whole_life_cycle_works_through_a_pooler(
     url, options = address(pooler, database, said)
     assert call("status", url, **options).state is State.EMPTY
     report = call("upgrade", url, **options)
-    assert [step.revision for step in report.applied] == ["001"]
+    assert [step.revision for step in report.applied] == [*REVISIONS]
     assert dump(database) == reference
     assert call("upgrade", url, **options).applied == ()
     assert call("check", url, deep=True, **options) is State.CURRENT
@@ -62,16 +63,16 @@ def test_upgrades_at_once_through_a_pooler_apply_each_revision_once(
     url, _ = address(pooler, database, "url")
     with ThreadPoolExecutor(calls) as threads:
         reports = list(threads.map(lambda _: call("upgrade", url), range(calls)))
-    assert sorted(len(report.applied) for report in reports) == [0] * (calls - 1) + [1]
+    assert sorted(len(report.applied) for report in reports) == [0] * (calls - 1) + [len(REVISIONS)]
     assert {report.after for report in reports} == {State.CURRENT}
-    assert execute(database, "SELECT count(*) FROM todo_schema_history") == [(1,)]
+    assert execute(database, "SELECT count(*) FROM todo_schema_history") == [(len(REVISIONS),)]
     assert dump(database) == reference
 
 
 async def test_coroutines_at_once_through_a_pooler_apply_each_revision_once(pooler: Pooler, database: str):
     url, _ = address(pooler, database, "url")
     reports = await asyncio.gather(*(upgrade_async(url) for _ in range(3)))
-    assert sorted(len(report.applied) for report in reports) == [0, 0, 1]
+    assert sorted(len(report.applied) for report in reports) == [0, 0, len(REVISIONS)]
 
 
 @both_drivers
@@ -118,15 +119,15 @@ def test_the_lock_holds_through_a_pooler_for_as_long_as_a_revision_takes(
         name: text.replace(
             'op.add_column("tasks"', 'op.execute("SELECT pg_sleep(0.5)")\n    op.add_column("tasks"'
         )
-        for name, text in packages.SECOND_REVISION.items()
+        for name, text in packages.NEXT_REVISION.items()
     }
-    package = packages.throwaway_package(tmp_path, slow, schema_version=2)
+    package = packages.throwaway_package(tmp_path, slow)
     driver = call.__name__  # type: ignore[attr-defined]
     upgrade(database)
     url, _ = address(pooler, database, "url")
     with ThreadPoolExecutor(2) as threads:
         both = list(threads.map(lambda _: run_python(SLOW, driver, url, pythonpath=package), range(2)))
     assert [done.returncode for done in both] == [0, 0], both
-    assert sorted(json.loads(done.stdout) for done in both) == [[], ["002"]]
+    assert sorted(json.loads(done.stdout) for done in both) == [[], [NEXT]]
     query = "SELECT revision FROM todo_schema_history ORDER BY id"
-    assert execute(database, query) == [("001",), ("002",)]
+    assert execute(database, query) == [(revision,) for revision in (*REVISIONS, NEXT)]

@@ -4,6 +4,7 @@ import importlib.util
 from pathlib import Path
 
 from tests import diagram
+from todo_schema import SCHEMA_VERSION
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -20,7 +21,7 @@ async def test_the_quickstart_works_on_an_empty_database_and_again_on_the_next_b
     quickstart = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(quickstart)
     assert await quickstart.main(database) == ["task 1: Water the plants"]
-    assert "schema none -> 1" in capsys.readouterr().out
+    assert f"schema none -> {SCHEMA_VERSION}" in capsys.readouterr().out
     assert len(await quickstart.main(database)) == 2
     assert "nothing to do" in capsys.readouterr().out
 
@@ -31,5 +32,6 @@ def test_the_diagram_of_the_readme_is_what_the_models_say():
 
 def test_the_readme_fits_its_bounds():
     lines = README.splitlines()
-    assert len(lines) <= 150
+    # Today 150 with the diagram, which grows with the tables.
+    assert len(lines) - len(diagram.drawn().splitlines()) <= 123
     assert next(number for number, line in enumerate(lines, start=1) if line.startswith("```python")) <= 12

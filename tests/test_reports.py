@@ -8,14 +8,17 @@ from typing import Any
 import pytest
 
 import todo_schema
+from tests.support.revisions import NEXT_VERSION, REVISIONS
 from tests.support.servers import execute
 from tests.support.states import AHEAD, ALTERED, NO_ROW
 from todo_schema import (
+    SCHEMA_VERSION,
     history,
     plan,
     status,
     upgrade,
 )
+from todo_schema.compatibility import HEAD
 
 
 @pytest.fixture
@@ -57,24 +60,32 @@ def test_reports_document_every_attribute(reports: list[Any]):
 
 
 def test_reports_print_for_a_person(database: str):
-    assert str(plan(database)) == "empty: 1 to apply\n  001 Users, conversations, messages and tasks"
+    listed = [f"{revision.revision} {revision.summary}" for revision in history()]
+    assert listed[0] == "001 Users, conversations, messages and tasks"
+    assert str(plan(database)).splitlines() == [
+        f"empty: {len(listed)} to apply",
+        *(f"  {line}" for line in listed),
+    ]
     assert str(status(database)).splitlines()[:2] == [
         "state     empty",
         f"database  schema none (in 'public', PostgreSQL {status(database).server})",
     ]
     told: list[Any] = []
     first, *steps = str(upgrade(database, progress=told.append)).splitlines()
-    assert first == "schema none -> 1"
-    assert len(steps) == 1
-    assert steps[0].startswith("  001 Users, conversations, messages and tasks (")
-    assert [(item.event, item.revision) for item in told] == [("applying", "001"), ("applied", "001")]
-    assert str(told[0]) == "applying 001 Users, conversations, messages and tasks"
-    assert str(upgrade(database)) == "schema 1 already: nothing to do"
+    assert first == f"schema none -> {SCHEMA_VERSION}"
+    for step, line in zip(steps, listed, strict=True):
+        assert step.startswith(f"  {line} (")
+    assert [(item.event, item.revision) for item in told] == [
+        (event, revision) for revision in REVISIONS for event in ("applying", "applied")
+    ]
+    assert str(told[0]) == f"applying {listed[0]}"
+    assert str(upgrade(database)) == f"schema {SCHEMA_VERSION} already: nothing to do"
     assert str(plan(database)) == "current: nothing to apply"
     assert str(history(database)[0]).endswith(" UTC")
     execute(database, NO_ROW)
-    assert str(upgrade(database)) == "adopted existing tables as schema 1"
+    assert str(upgrade(database)) == f"adopted existing tables as schema {SCHEMA_VERSION}"
     execute(database, AHEAD)
-    assert str(upgrade(database)) == "schema 2, newer than this package and still compatible: nothing to do"
-    execute(database, f"UPDATE todo_schema_version SET version_num = '001'; {ALTERED}")
+    newer = f"schema {NEXT_VERSION}, newer than this package and still compatible: nothing to do"
+    assert str(upgrade(database)) == newer
+    execute(database, f"UPDATE todo_schema_version SET version_num = '{HEAD}'; {ALTERED}")
     assert "\ndiffers   column messages.content: found " in str(status(database))

@@ -7,6 +7,7 @@ from psycopg import connect
 
 from tests.support import packages
 from tests.support.catalog_dump import dump
+from tests.support.revisions import NEXT
 from tests.support.servers import Server, database_name, execute
 from tests.support.ways import Call, asyncpg, both_drivers, in_process, psycopg, role, role_of
 from todo_schema import (
@@ -29,14 +30,14 @@ SLOW_REVISION = {
     name: text.replace('op.add_column("tasks"', SLOW_STEPS).replace(
         "import sqlalchemy", "import time\n\nimport sqlalchemy"
     )
-    for name, text in packages.SECOND_REVISION.items()
+    for name, text in packages.NEXT_REVISION.items()
 }
 
 
 @pytest.fixture(scope="module")
 def slow_package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The PYTHONPATH of a package that is one slow revision ahead."""
-    return packages.throwaway_package(tmp_path_factory.mktemp("slow"), SLOW_REVISION, schema_version=2)
+    return packages.throwaway_package(tmp_path_factory.mktemp("slow"), SLOW_REVISION)
 
 
 @both_drivers
@@ -51,7 +52,7 @@ def test_the_timeouts_of_a_role_do_not_apply_to_a_migration(
             if server.execute(f"SELECT FROM pg_settings WHERE name = '{name}_timeout'"):
                 execute(database, f"ALTER ROLE {role_of(url)} SET {name}_timeout = '100ms'")
         assert in_process(call, "upgrade", url, slow_package).get("found") is None
-        assert execute(database, "SELECT version_num FROM todo_schema_version") == [("002",)]
+        assert execute(database, "SELECT version_num FROM todo_schema_version") == [(NEXT,)]
 
 
 @both_drivers

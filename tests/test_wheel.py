@@ -17,7 +17,8 @@ import pytest
 from tests.support.catalog_dump import dump
 from tests.support.processes import CHECKOUT, SOURCE, clean_environment
 from tests.support.states import version
-from todo_schema.compatibility import PACKAGE_VERSION
+from todo_schema import SCHEMA_VERSION
+from todo_schema.compatibility import HEAD, PACKAGE_VERSION
 
 AUTHORS_ONLY = {"todo_schema/migrations/env.py", "todo_schema/migrations/script.py.mako"}
 
@@ -200,7 +201,7 @@ def test_an_installed_wheel_upgrades_a_database_from_a_hostile_folder(
     done = run(installed / "python", "-c", UPGRADE, database, cwd=hostile)
     assert done.returncode == 0, done.stderr
     (versions, file, handlers) = json.loads(done.stdout)
-    assert versions == [None, 1, "current"]
+    assert versions == [None, SCHEMA_VERSION, "current"]
     assert Path(file).is_relative_to(installed.parent)
     assert handlers == []
     assert dump(database) == dump(upgraded_database)
@@ -217,7 +218,7 @@ def test_the_installed_command_upgrades_a_database_from_a_hostile_folder(
     program, *module = command
     done = run(installed / program, *module, "upgrade", "--url", database, cwd=hostile)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert version(database) == ["001"]
+    assert version(database) == [HEAD]
 
 
 @pytest.mark.timeout(240)

@@ -43,8 +43,15 @@ def write_catalogs(server, folder: Path, newest: int) -> None:
 
 
 if __name__ == "__main__":
-    from todo_schema import SCHEMA_VERSION
+    from todo_schema import SCHEMA_VERSION, history
+    from todo_schema.compatibility import HEAD
 
+    newest = history()[-1].revision
+    if newest != HEAD:
+        sys.exit(
+            f"found: revision {newest}, and SCHEMA_VERSION = {SCHEMA_VERSION}\nneeded: the same in both\n"
+            f"cure: SCHEMA_VERSION = {int(newest)} in compatibility.py"
+        )
     package = Path(sys.modules["todo_schema"].__file__).parent
     with embedded_server() as running:
         write_catalogs(running, package / "migrations" / "catalog", SCHEMA_VERSION)

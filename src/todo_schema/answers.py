@@ -31,16 +31,16 @@ def status(url: Address, *, schema: str | None = None, pooler: bool | None = Non
         TodoSchemaError: The database could not be reached; see `upgrade`.
 
     """
-    database = blocking(url, pooler=pooler)
+    database = blocking(url, schema=schema, pooler=pooler)
     del url
-    return _status(database, schema)
+    return _status(database)
 
 
 async def status_async(url: AsyncAddress, *, schema: str | None = None, pooler: bool | None = None) -> Status:
     """Do what `status` does in a running event loop."""
-    database = in_loop(url, pooler=pooler)
+    database = in_loop(url, schema=schema, pooler=pooler)
     del url
-    return await in_greenlet(lambda: _status(database, schema))
+    return await in_greenlet(lambda: _status(database))
 
 
 def check(
@@ -71,9 +71,9 @@ def check(
         TodoSchemaError: Whatever `status` raises.
 
     """
-    database = blocking(url, pooler=pooler)
+    database = blocking(url, schema=schema, pooler=pooler)
     del url
-    return _check(database, schema, connect_retry, deep=deep)
+    return _check(database, connect_retry, deep=deep)
 
 
 async def check_async(
@@ -85,17 +85,17 @@ async def check_async(
     pooler: bool | None = None,
 ) -> State:
     """Do what `check` does in a running event loop."""
-    database = in_loop(url, pooler=pooler)
+    database = in_loop(url, schema=schema, pooler=pooler)
     del url
-    return await in_greenlet(lambda: _check(database, schema, connect_retry, deep=deep))
+    return await in_greenlet(lambda: _check(database, connect_retry, deep=deep))
 
 
-def _status(database: Database, schema: str | None) -> Status:
+def _status(database: Database) -> Status:
     from todo_schema import catalog, verdict  # noqa: PLC0415  # the boot check needs none of this
     from todo_schema.errors import UnversionedSchemaError  # noqa: PLC0415  # ditto
 
-    with database.wire(schema) as wire:
-        found = inspection.read_alone(wire, schema)
+    with database.wire() as wire:
+        found = inspection.read_alone(wire, database.schema)
         existing = catalog.read_alone(wire, found.schema)
     comparison = verdict.compare_with_version(found, existing)
     version = found.version
@@ -118,13 +118,13 @@ def _status(database: Database, schema: str | None) -> Status:
     )
 
 
-def _check(database: Database, schema: str | None, connect_retry: float, *, deep: bool) -> State:
-    with database.wire(schema, connect_retry=connect_retry) as wire:
-        if not deep and boot_check.is_current(wire, schema):
+def _check(database: Database, connect_retry: float, *, deep: bool) -> State:
+    with database.wire(connect_retry=connect_retry) as wire:
+        if not deep and boot_check.is_current(wire, database.schema):
             return State.CURRENT
         from todo_schema import catalog, verdict  # noqa: PLC0415  # the boot check needs none of this
 
-        found = inspection.read_alone(wire, schema)
+        found = inspection.read_alone(wire, database.schema)
         verdict.require_usable(found)
         if found.state is State.UNVERSIONED:
             raise verdict.unrecorded(found, catalog.read_alone(wire, found.schema))

@@ -11,6 +11,8 @@ def include_object(
     type_: str,
     reflected: bool,
     compare_to: Any,
+    *,
+    schema: str | None = None,
 ) -> bool:
     """Keep `alembic revision --autogenerate` from touching tables of ours that it finds in the database.
 
@@ -20,10 +22,13 @@ def include_object(
 
     Args:
         item: The schema item, as Alembic passes it; also `name`, `type_`, `reflected` and `compare_to`.
+        schema: The PostgreSQL schema of our installation where it is not the default one; give it by
+            `functools.partial(todo_schema.include_object, schema="todo")`.
 
     Returns:
         False for what is ours.
 
     """
-    table = name if type_ == "table" else getattr(getattr(item, "table", None), "name", None)
-    return table not in ENTITY_TABLES | BOOKKEEPING_TABLES
+    table = item if type_ == "table" else getattr(item, "table", None)
+    ours = getattr(table, "name", name) in ENTITY_TABLES | BOOKKEEPING_TABLES
+    return not (ours and getattr(table, "schema", None) == schema)

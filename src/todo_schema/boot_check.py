@@ -12,6 +12,7 @@ from todo_schema.driver_errors import (
     QUERY_CANCELED,
     UNDEFINED_COLUMN,
     UNDEFINED_TABLE,
+    WRONG_OBJECT_TYPE,
     sqlstate,
 )
 from todo_schema.quoting import identifier, literal
@@ -28,6 +29,7 @@ _UNANSWERED = {
     QUERY_CANCELED,
     UNDEFINED_COLUMN,
     UNDEFINED_TABLE,
+    WRONG_OBJECT_TYPE,
 }
 
 

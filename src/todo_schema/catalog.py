@@ -100,8 +100,9 @@ def read(wire: Wire, schema: str) -> Catalog:
                CASE relkind WHEN 'r' THEN 'table' WHEN 'p' THEN 'partitioned table' WHEN 'v' THEN 'view'
                             WHEN 'm' THEN 'materialized view' ELSE 'foreign table' END
                || CASE relpersistence WHEN 'p' THEN '' WHEN 'u' THEN ' unlogged' ELSE ' temporary' END
-               || CASE WHEN relrowsecurity THEN ' with row security' ELSE '' END
         FROM ours
+        UNION ALL
+        SELECT 'security ' || relname, 'row level' FROM ours WHERE relrowsecurity
         UNION ALL
         SELECT 'column ' || relname || '.' || a.attname,
                format_type(a.atttypid, a.atttypmod)

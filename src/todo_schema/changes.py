@@ -40,8 +40,8 @@ def upgrade(
     still has all that this package needs, is left as it is.
 
     Args:
-        url: A PostgreSQL URL, as text or as a SQLAlchemy `URL`; or an `Engine` on psycopg, whose pool has to lend
-            two connections; or a `Connection`, whose engine is used while its own transaction is left alone.
+        url: A PostgreSQL URL, as text or as a SQLAlchemy `URL`; or an `Engine` on psycopg; or a `Connection`, whose
+            engine is used. Connections are made as the engine makes them, but none is taken from its pool.
         schema: The PostgreSQL schema of the installation; made where it is missing. None (the default) is the
             one that the connection's search_path finds.
         timeout: How long to wait for other processes and for locks, in seconds.
@@ -68,9 +68,9 @@ def upgrade(
         MigrationFailedError: A revision failed and was rolled back; those before it stay applied.
 
     """
-    database = blocking(url, pooler=pooler)
+    database = blocking(url, schema=schema, pooler=pooler)
     del url  # no traceback that passes through here shows its password
-    return _upgrade(database, schema, timeout, connect_retry, progress)
+    return _upgrade(database, timeout, connect_retry, progress)
 
 
 async def upgrade_async(
@@ -86,9 +86,9 @@ async def upgrade_async(
 
     Cancelling it rolls back the revision under way and closes its connections.
     """
-    database = in_loop(url, pooler=pooler)
+    database = in_loop(url, schema=schema, pooler=pooler)
     del url
-    return await in_greenlet(lambda: _upgrade(database, schema, timeout, connect_retry, progress))
+    return await in_greenlet(lambda: _upgrade(database, timeout, connect_retry, progress))
 
 
 def downgrade(
@@ -121,9 +121,9 @@ def downgrade(
         TodoSchemaError: Whatever `upgrade` raises.
 
     """
-    database = blocking(url, pooler=pooler)
+    database = blocking(url, schema=schema, pooler=pooler)
     del url
-    return _downgrade(database, to, schema, timeout, progress)
+    return _downgrade(database, to, timeout, progress)
 
 
 async def downgrade_async(
@@ -136,9 +136,9 @@ async def downgrade_async(
     progress: Listener | None = None,
 ) -> ChangeReport:
     """Do what `downgrade` does in a running event loop."""
-    database = in_loop(url, pooler=pooler)
+    database = in_loop(url, schema=schema, pooler=pooler)
     del url
-    return await in_greenlet(lambda: _downgrade(database, to, schema, timeout, progress))
+    return await in_greenlet(lambda: _downgrade(database, to, timeout, progress))
 
 
 def stamp(
@@ -163,13 +163,14 @@ def stamp(
 
     Raises:
         UnknownRevisionError: This package has no such revision.
+        SchemaOutdatedError: There are no tables yet. Nothing was recorded.
         SchemaDriftError: A table or a column of that revision is missing. Nothing was recorded.
         TodoSchemaError: Whatever `upgrade` raises.
 
     """
-    database = blocking(url, pooler=pooler)
+    database = blocking(url, schema=schema, pooler=pooler)
     del url
-    return _stamp(database, revision, schema, timeout)
+    return _stamp(database, revision, timeout)
 
 
 async def stamp_async(
@@ -181,22 +182,21 @@ async def stamp_async(
     pooler: bool | None = None,
 ) -> ChangeReport:
     """Do what `stamp` does in a running event loop."""
-    database = in_loop(url, pooler=pooler)
+    database = in_loop(url, schema=schema, pooler=pooler)
     del url
-    return await in_greenlet(lambda: _stamp(database, revision, schema, timeout))
+    return await in_greenlet(lambda: _stamp(database, revision, timeout))
 
 
 def _upgrade(
     database: Database,
-    schema: str | None,
     timeout: float,
     connect_retry: float,
     progress: Listener | None,
 ) -> ChangeReport:
-    with database.wire(schema, connect_retry=connect_retry) as wire:
-        if boot_check.is_current(wire, schema):
-            return ChangeReport(schema, State.CURRENT, State.CURRENT, SCHEMA_VERSION, SCHEMA_VERSION)
-        found = inspection.read_alone(wire, schema)
+    with database.wire(connect_retry=connect_retry) as wire:
+        if boot_check.is_current(wire, database.schema):
+            return ChangeReport(database.schema, State.CURRENT, State.CURRENT, SCHEMA_VERSION, SCHEMA_VERSION)
+        found = inspection.read_alone(wire, database.schema)
         from todo_schema import verdict  # noqa: PLC0415  # an up-to-date boot needs none of this
 
         verdict.refuse(found)
@@ -222,15 +222,14 @@ def _upgrade(
 def _downgrade(
     database: Database,
     to: str | int,
-    schema: str | None,
     timeout: float,
     progress: Listener | None,
 ) -> ChangeReport:
     from todo_schema import migration, revisions  # noqa: PLC0415  # imports Alembic
 
     target = revisions.find(to)
-    with database.wire(schema) as wire:
-        found = inspection.read_alone(wire, schema)
+    with database.wire() as wire:
+        found = inspection.read_alone(wire, database.schema)
         _require_writable(found)
         with migration.guarded(
             wire, found, database, timeout=timeout, is_done=_never, progress=progress or _ignore
@@ -241,12 +240,12 @@ def _downgrade(
     return migration.report(found, after, undone, waited)
 
 
-def _stamp(database: Database, revision: str | int, schema: str | None, timeout: float) -> ChangeReport:
+def _stamp(database: Database, revision: str | int, timeout: float) -> ChangeReport:
     from todo_schema import migration, revisions  # noqa: PLC0415  # imports Alembic
 
     target = revisions.find(revision)
-    with database.wire(schema) as wire:
-        found = inspection.read_alone(wire, schema)
+    with database.wire() as wire:
+        found = inspection.read_alone(wire, database.schema)
         _require_writable(found)
         with migration.guarded(wire, found, database, timeout=timeout, is_done=_never, progress=_ignore) as (
             work,

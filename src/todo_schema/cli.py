@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import IntEnum
 from functools import partial
 from typing import Annotated, Any
 
@@ -11,76 +10,20 @@ import typer
 from rich.console import Console
 
 import todo_schema
-from todo_schema import (
-    DatabaseRefusedError,
-    DatabaseUnreachableError,
-    ForeignVersionError,
-    InsufficientPrivilegeError,
-    InvalidNameError,
-    InvalidUrlError,
-    MigrationLockedError,
-    MissingExtraError,
-    Progress,
-    ReadOnlyDatabaseError,
-    SchemaDriftError,
-    SchemaNotFoundError,
-    SchemaOutdatedError,
-    SchemaTooNewError,
-    TodoSchemaError,
-    UnknownRevisionError,
-    UnversionedSchemaError,
-)
+from todo_schema import Progress, TodoSchemaError
 from todo_schema.compatibility import HEAD
-
-
-class Exit(IntEnum):
-    """The exit codes. They are part of the interface: none ever changes its meaning."""
-
-    OK = 0
-    FAILED = 1
-    USAGE = 2
-    OUTDATED = 3
-    TOO_NEW = 4
-    NOT_OURS = 5
-    LOCKED = 6
-    UNREACHABLE = 7
-    REFUSED = 8
-
-
-_EXITS: dict[type[TodoSchemaError], Exit] = {
-    InvalidUrlError: Exit.USAGE,
-    InvalidNameError: Exit.USAGE,
-    UnknownRevisionError: Exit.USAGE,
-    MissingExtraError: Exit.USAGE,
-    SchemaOutdatedError: Exit.OUTDATED,
-    SchemaTooNewError: Exit.TOO_NEW,
-    UnversionedSchemaError: Exit.NOT_OURS,
-    ForeignVersionError: Exit.NOT_OURS,
-    SchemaDriftError: Exit.NOT_OURS,
-    MigrationLockedError: Exit.LOCKED,
-    DatabaseUnreachableError: Exit.UNREACHABLE,
-    DatabaseRefusedError: Exit.REFUSED,
-    InsufficientPrivilegeError: Exit.REFUSED,
-    ReadOnlyDatabaseError: Exit.REFUSED,
-    SchemaNotFoundError: Exit.REFUSED,
-}
-
-_EPILOG = (
-    "[bold]Exit codes[/bold]  0 fine · 1 a revision failed · 2 usage or URL · 3 database older than the package · "
-    "4 database too new for it · 5 tables or version that are not ours · 6 locked by somebody else · "
-    "7 unreachable · 8 refused: credentials, TLS, a missing right, read-only"
-)
+from todo_schema.exits import EXPLANATION, code_of
 
 app = typer.Typer(
     help="Upgrade and inspect the todo_schema of a PostgreSQL database.",
-    epilog=_EPILOG,
+    epilog=EXPLANATION,
     no_args_is_help=True,
     rich_markup_mode="rich",
     # Rich's tracebacks show local variables, and a caller's URL would be among them.
     pretty_exceptions_enable=False,
 )
 
-command = partial(app.command, epilog=_EPILOG)
+command = partial(app.command, epilog=EXPLANATION)
 
 Url = Annotated[
     str,
@@ -299,7 +242,7 @@ def _answering(as_json: bool) -> Iterator[None]:
             typer.echo(json.dumps(facts | {"differences": getattr(error, "differences", ())}))
         else:
             Console(stderr=True, highlight=False, soft_wrap=True).print(str(error), markup=False, style="red")
-        raise typer.Exit(_EXITS.get(type(error), Exit.FAILED)) from None
+        raise typer.Exit(code_of(error)) from None
 
 
 @contextmanager
@@ -310,16 +253,20 @@ def _progress(as_json: bool) -> Iterator[Any]:
         return
     console = Console(stderr=True, highlight=False)
     if not console.is_terminal:
-        yield lambda progress: typer.echo(progress, err=True)
+        yield lambda progress: typer.echo(_line(progress), err=True)
         return
     with console.status("connecting") as spinner:
 
         def show(progress: Progress) -> None:
             if progress.event == "applied":
-                console.print(f"applied {progress}", markup=False)
+                console.print(_line(progress), markup=False)
             spinner.update(progress.text.replace("[", r"\["))
 
         yield show
+
+
+def _line(progress: Progress) -> str:
+    return f"done {progress}" if progress.event == "applied" else progress.text
 
 
 def _print(report: Any, as_json: bool) -> None:

@@ -40,20 +40,26 @@ T = TypeVar("T")
 
 
 class Database:
-    """One database, by a URL or by an engine, blocking or in an event loop.
+    """One installation in one database, by a URL or by an engine, blocking or in an event loop.
 
-    A bad URL is told when the database is first reached, not here: the function that was given the URL can
-    then forget its text first, and no traceback shows a password among its locals.
+    What cannot be used is told when the database is first reached, not here: the function that was given the URL
+    can then forget its text first, and no traceback shows a password among its locals.
+
+    Attributes:
+        schema: The PostgreSQL schema of the installation; None leaves it to the connection's search_path.
+
     """
 
     def __init__(
         self,
+        schema: str | None,
         *,
         is_async: bool,
         url: DatabaseUrl | None = None,
         engine: Engine | None = None,
-        problem: TodoSchemaError | None = None,
+        problem: Exception | None = None,
     ) -> None:
+        self.schema = schema
         self._is_async = is_async
         self._url = url
         self._engine = engine
@@ -65,9 +71,11 @@ class Database:
     @property
     def address(self) -> str:
         """Where it is, without a password."""
-        if self._engine is not None:
-            return self._engine.url.render_as_string(hide_password=True)
-        return str(self._url)
+        if self._engine is None:
+            return str(self._url)
+        from todo_schema.urls import masked  # noqa: PLC0415  # imports SQLAlchemy
+
+        return masked(self._engine.url)
 
     def sleep(self, seconds: float) -> None:
         """Pause without holding up an event loop."""
@@ -79,23 +87,22 @@ class Database:
             time.sleep(seconds)
 
     @contextmanager
-    def wire(self, schema: str | None, *, connect_retry: float = 0.0) -> Iterator[Wire]:
+    def wire(self, *, connect_retry: float = 0.0) -> Iterator[Wire]:
         """Open one bare connection, and explain what goes wrong on it.
 
         Args:
-            schema: The schema that the caller asks about, for the explanation.
             connect_retry: For how many seconds to try again where the server cannot be reached.
 
         Raises:
             InvalidUrlError: The URL cannot be used.
+            InvalidNameError: PostgreSQL cannot have a schema of that name.
             DatabaseUnreachableError: Nobody answered in time.
             DatabaseRefusedError: The server refused the credentials, the database or TLS.
             InsufficientPrivilegeError: The role may not read our bookkeeping tables.
-            InvalidNameError: PostgreSQL cannot have a schema of that name.
 
         """
-        if schema is not None:
-            identifier(schema)
+        if self.schema is not None:
+            identifier(self.schema)
         wire = self._open(connect_retry)
         try:
             yield wire
@@ -103,53 +110,35 @@ class Database:
             raise
         except Exception as error:
             if sqlstate(error) == INSUFFICIENT_PRIVILEGE:
-                raise missing_read_right(error, schema, self.address) from error
-            if is_connection_lost(error):
-                raise connection_error(error, self.address) from error
+                raise missing_read_right(error, self.schema, self.address) from error
             if sqlstate(error) == LOCK_NOT_AVAILABLE:
                 from todo_schema import locks  # noqa: PLC0415  # an up-to-date boot needs none of this
 
-                holders = locks.table_holders(wire, schema, BOOKKEEPING_TABLES, even_from_readers=True)
+                holders = locks.table_holders(wire, self.schema, BOOKKEEPING_TABLES, even_from_readers=True)
                 raise locked_for_reading(self.address, locks.named(holders), locks.ended(holders)) from error
+            if wire.closed or is_connection_lost(error):
+                raise connection_error(error, self.address) from error
             raise
         finally:
             with suppress(Exception):
                 wire.close()
 
     @contextmanager
-    def engine(self) -> Iterator[Engine]:
-        """Give an engine whose connections are ours alone and are not kept."""
-        if self._engine is not None:
-            yield self._engine
-            return
-        engine = self._new_engine()
-        try:
-            yield engine
-        finally:
-            engine.dispose()
-
-    @contextmanager
-    def connection(self, engine: Engine) -> Iterator[Connection]:
+    def connection(self) -> Iterator[Connection]:
         """Open a connection for one piece of work; READ COMMITTED, whatever the role's default is."""
+        engine = self._new_engine() if self._engine is None else sibling(self._engine)
         problem: TodoSchemaError | None = None
         try:
             connection = engine.connect().execution_options(isolation_level="READ COMMITTED")
-            connection.detach()
         except Exception as error:  # noqa: BLE001  # each driver has its own; all become one of ours
             problem = connection_error(error, self.address)
         if problem is not None:
             raise problem
-        driver_connection = connection.connection.dbapi_connection
         try:
             with connection:
                 yield connection
-        except BaseException:
-            # Where a statement was cancelled or the connection lost, SQLAlchemy forgets a detached connection
-            # without closing it: its transaction would stay open until the garbage is collected.
-            if driver_connection is not None:
-                with suppress(Exception):
-                    engine.dialect.do_terminate(driver_connection)
-            raise
+        finally:
+            engine.dispose()
 
     def _open(self, connect_retry: float) -> ClosableWire:
         if self._problem is not None:
@@ -173,7 +162,7 @@ class Database:
 
     def _connect(self) -> ClosableWire:
         if self._engine is not None:
-            return EngineWire(self._engine)
+            return EngineWire(sibling(self._engine))
         assert self._url is not None  # noqa: S101  # a Database has a URL, an engine or a problem
         return connect_in_loop(self._url) if self._is_async else connect(self._url)
 
@@ -196,36 +185,34 @@ class Database:
         ).sync_engine
 
 
-def blocking(address: Address, *, pooler: bool | None = None) -> Database:
-    """Take what a blocking function was given. Raises TypeError for what it cannot be; never for a bad URL."""
+def blocking(address: Address, *, schema: str | None = None, pooler: bool | None = None) -> Database:
+    """Take what a blocking function was given."""
     from sqlalchemy import URL, Connection, Engine  # noqa: PLC0415  # importing todo_schema costs nothing
+    from sqlalchemy.util.concurrency import in_greenlet as is_in_loop  # noqa: PLC0415  # ditto
 
     if isinstance(address, (str, URL)):
-        return _from_url(address, is_async=False, pooler=pooler)
+        return _from_url(address, schema, is_async=False, pooler=pooler)
     engine = address.engine if isinstance(address, Connection) else address
-    if not isinstance(engine, Engine):
-        raise TypeError(
-            f"a {type(address).__name__} cannot be used here: pass a URL, an Engine or a Connection, "
-            "or call the function of the same name that ends in _async"
-        )
     # Inside AsyncConnection.run_sync a Connection stands for an asynchronous one: what waits must await.
-    return _from_engine(engine)
+    if not isinstance(engine, Engine) or (engine.dialect.is_async and not is_in_loop()):
+        needed = "a URL, an Engine or a Connection, or the function of the same name that ends in _async"
+        return _unusable(address, schema, needed)
+    return _from_engine(engine, schema)
 
 
-def in_loop(address: AsyncAddress, *, pooler: bool | None = None) -> Database:
-    """Take what an asynchronous function was given. Raises TypeError as `blocking` does."""
+def in_loop(address: AsyncAddress, *, schema: str | None = None, pooler: bool | None = None) -> Database:
+    """Take what an asynchronous function was given."""
     from sqlalchemy import URL  # noqa: PLC0415  # importing todo_schema costs nothing
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine  # noqa: PLC0415  # ditto
 
     if isinstance(address, (str, URL)):
-        return _from_url(address, is_async=True, pooler=pooler)
+        return _from_url(address, schema, is_async=True, pooler=pooler)
     engine = address.engine if isinstance(address, AsyncConnection) else address
     if not isinstance(engine, AsyncEngine):
-        raise TypeError(
-            f"a {type(address).__name__} cannot be used here: pass a URL, an AsyncEngine or an "
-            "AsyncConnection, or call the function of the same name without _async"
-        )
-    return _from_engine(engine.sync_engine)
+        # Types say that this cannot be; callers without a type checker do it.
+        needed = "a URL, an AsyncEngine or an AsyncConnection, or the function without _async"  # type: ignore[unreachable]
+        return _unusable(address, schema, needed)
+    return _from_engine(engine.sync_engine, schema)
 
 
 async def in_greenlet(work: Callable[[], T]) -> T:
@@ -235,7 +222,23 @@ async def in_greenlet(work: Callable[[], T]) -> T:
     return await greenlet_spawn(work)
 
 
-def _from_engine(engine: Engine) -> Database:
+def sibling(engine: Engine) -> Engine:
+    """Make an engine that connects as this one does, with a pool and execution options of its own.
+
+    The caller's pool may be full, or share one connection with everybody; its schema_translate_map would send
+    our statements elsewhere.
+    """
+    from sqlalchemy import Engine  # noqa: PLC0415  # importing todo_schema costs nothing
+
+    return Engine(engine.pool.recreate(), engine.dialect, engine.url)
+
+
+def _unusable(address: object, schema: str | None, needed: str) -> Database:
+    kind = "None (is DATABASE_URL set?)" if address is None else f"of type {type(address).__name__}"
+    return Database(schema, is_async=False, problem=TypeError(f"found: a url {kind}\nneeded: {needed}"))
+
+
+def _from_engine(engine: Engine, schema: str | None) -> Database:
     problem = None
     if not is_known(engine):
         problem = InvalidUrlError(
@@ -243,13 +246,16 @@ def _from_engine(engine: Engine) -> Database:
             "an engine for postgresql with psycopg or asyncpg",
             "create_engine('postgresql+psycopg://...') or create_async_engine('postgresql+asyncpg://...')",
         )
-    return Database(is_async=engine.dialect.is_async, engine=engine, problem=problem)
+    if schema is None:
+        # The engine of a session_factory(schema=...) says in this way where its tables are.
+        schema = engine.get_execution_options().get("schema_translate_map", {}).get(None)
+    return Database(schema, is_async=engine.dialect.is_async, engine=engine, problem=problem)
 
 
-def _from_url(url: str | URL, *, is_async: bool, pooler: bool | None) -> Database:
+def _from_url(url: str | URL, schema: str | None, *, is_async: bool, pooler: bool | None) -> Database:
     from todo_schema.urls import DatabaseUrl  # noqa: PLC0415  # imports SQLAlchemy
 
     try:
-        return Database(is_async=is_async, url=DatabaseUrl.parse(url, pooler=pooler))
+        return Database(schema, is_async=is_async, url=DatabaseUrl.parse(url, pooler=pooler))
     except InvalidUrlError as error:
-        return Database(is_async=is_async, problem=error.with_traceback(None))
+        return Database(schema, is_async=is_async, problem=error.with_traceback(None))

@@ -99,20 +99,22 @@ def _cost(admin: str) -> _Cost:
 def _costs(
     replicas: int, first: _Cost, migrating: dict[str, Any], second: _Cost, again: dict[str, Any]
 ) -> Table:
-    table = Table("cost", "replicas", "connections", "transactions", "upgrade(url) took", box=None)
+    table = Table(
+        "cost", "replicas", "connections", "transactions", "upgrade(url), with its imports", box=None
+    )
     table.add_row(
         "first boot",
         str(replicas),
         str(first.connections),
         str(first.transactions),
-        f"{migrating['milliseconds']:.0f} ms in the replica that migrated, imports included",
+        f"{migrating['milliseconds']:.0f} ms",
     )
     table.add_row(
         "second boot",
         "1",
         str(second.connections - first.connections),
         str(second.transactions - first.transactions),
-        f"{again['milliseconds']:.0f} ms, imports included",
+        f"{again['milliseconds']:.0f} ms",
     )
     return table
 
@@ -122,6 +124,8 @@ def _table(reports: list[dict[str, Any]]) -> Table:
     for number, report in enumerate(reports, start=1):
         applied = ", ".join(step["revision"] for step in report["applied"]) or "-"
         waited = f"{report['waited_seconds'] * 1000:.0f} ms" if report["waited_seconds"] else "-"
+        if waited == applied == "-" and report["before"] != "current":
+            waited = "came just after"
         table.add_row(str(number), report["before"], report["after"], applied, waited)
     return table
 

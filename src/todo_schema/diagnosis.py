@@ -51,12 +51,6 @@ def connection_error(error: BaseException, address: str) -> TodoSchemaError:
     inner = driver_error(error)
     said = reason(error)
     # asyncpg lets a bare TimeoutError through, without a text.
-    if type(inner).__module__ == "sqlalchemy.exc" and type(inner).__name__ == "TimeoutError":
-        return DatabaseUnreachableError(
-            f"the engine's pool lent no connection for {address}: {said}",
-            "two connections for the time of the call, one that guards and one that works",
-            "pass the URL instead of the engine, or give the engine a larger pool_size",
-        )
     if isinstance(inner, TimeoutError) and not str(inner):
         said = "no answer within the connect timeout"
     state = sqlstate(error)

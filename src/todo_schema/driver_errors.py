@@ -3,6 +3,7 @@
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
 UNDEFINED_TABLE = "42P01"
 UNDEFINED_COLUMN = "42703"
+WRONG_OBJECT_TYPE = "42809"
 INSUFFICIENT_PRIVILEGE = "42501"
 INVALID_SCHEMA_NAME = "3F000"
 READ_ONLY_TRANSACTION = "25006"
@@ -44,7 +45,8 @@ def is_connection_lost(error: BaseException) -> bool:
     if state is not None:
         # Class 08 is the connection itself; 57P01 to 57P03 an administrator or a restart ending it.
         return state.startswith(("08", "57P"))
-    if isinstance(inner, OSError):
+    # Not any OSError: a revision, or a file of ours that cannot be read, may raise one too.
+    if isinstance(inner, (ConnectionError, TimeoutError)):
         return True
     return bool(getattr(error, "connection_invalidated", False)) or type(inner).__name__ in {
         "OperationalError",

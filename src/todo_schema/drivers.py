@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from threading import Timer
+import os
+import socket
+from contextlib import contextmanager, suppress
+from threading import Event, Timer
 from typing import TYPE_CHECKING, Any, Protocol
 
 from todo_schema.compatibility import PACKAGE_VERSION
@@ -19,9 +21,15 @@ if TYPE_CHECKING:
 
 APPLICATION_NAME = f"todo-schema {PACKAGE_VERSION}"
 
+_HEARD_WITHIN = 2.0  # seconds
+
 
 class ClosableWire(Wire, Protocol):
     """A connection that its user closes."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether the connection is closed, or was lost."""
 
     def close(self) -> None:
         """Close the connection."""
@@ -40,6 +48,10 @@ class PsycopgWire:
 
     def fetch(self, sql: str) -> list[tuple[object, ...]]:
         return self._connection.execute(sql.encode(), prepare=False).fetchall()
+
+    @property
+    def closed(self) -> bool:
+        return self._connection.closed
 
     def close(self) -> None:
         self._connection.close()
@@ -61,6 +73,13 @@ class AsyncPsycopgWire:
         cursor = wait_for(self._connection.execute(sql.encode(), prepare=False))
         return list(wait_for(cursor.fetchall()))
 
+    @property
+    def closed(self) -> bool:
+        return self._connection.closed
+
+    def close(self) -> None:
+        wait_for(self._connection.close())
+
 
 class AsyncpgWire:
     """An asyncpg connection, driven from a greenlet of the event loop."""
@@ -69,10 +88,17 @@ class AsyncpgWire:
         self._connection = connection
 
     def run(self, sql: str, *, limit: float | None = None) -> int:
-        return _rows_of_tag(wait_for(self._connection.execute(sql, timeout=limit)))
+        import asyncio  # noqa: PLC0415  # importing todo_schema costs nothing
+
+        # Not asyncpg's own timeout: it bounds neither the cancelling of a statement nor the one after it.
+        return _rows_of_tag(wait_for(asyncio.wait_for(self._connection.execute(sql), limit)))
 
     def fetch(self, sql: str) -> list[tuple[object, ...]]:
         return [tuple(record) for record in wait_for(self._connection.fetch(sql))]
+
+    @property
+    def closed(self) -> bool:
+        return bool(self._connection.is_closed())
 
     def close(self) -> None:
         try:
@@ -108,15 +134,15 @@ class TransactionWire:
 
 
 class EngineWire:
-    """A connection of the caller's engine, taken out of its pool for good, in autocommit.
+    """A connection of an engine that is ours alone, in autocommit.
 
     Statements go to the driver itself: SQLAlchemy's cursors prepare them, and the migration lock needs the
     simple protocol.
     """
 
     def __init__(self, engine: Engine) -> None:
+        self._engine = engine
         self._connection = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-        self._connection.detach()
         adapter: Any = self._connection.connection.dbapi_connection
         self._wire = _WIRES[engine.dialect.driver, engine.dialect.is_async](
             adapter.driver_connection if engine.dialect.is_async else adapter
@@ -128,11 +154,17 @@ class EngineWire:
     def fetch(self, sql: str) -> list[tuple[object, ...]]:
         return self._wire.fetch(sql)
 
+    @property
+    def closed(self) -> bool:
+        return self._wire.closed
+
     def close(self) -> None:
-        self._connection.close()
+        with suppress(Exception):
+            self._connection.close()
+        self._engine.dispose()
 
 
-_WIRES: dict[tuple[str, bool], Callable[[Any], Wire]] = {
+_WIRES: dict[tuple[str, bool], Callable[[Any], ClosableWire]] = {
     ("psycopg", False): PsycopgWire,
     ("psycopg", True): AsyncPsycopgWire,
     ("asyncpg", True): AsyncpgWire,
@@ -170,14 +202,24 @@ def _cancelled_after(seconds: float | None, connection: Any) -> Iterator[None]:
     if seconds is None:
         yield
         return
-    timer = Timer(seconds, connection.cancel_safe)
+    timer = Timer(seconds, _end, [connection, finished := Event()])
     timer.daemon = True
     timer.start()
     try:
         yield
     finally:
+        finished.set()
         timer.cancel()
         timer.join()
+
+
+def _end(connection: psycopg.Connection[Any], finished: Event) -> None:
+    """Cancel what the connection executes, and break the connection where the server does not even hear that."""
+    with suppress(Exception):
+        connection.cancel_safe(timeout=_HEARD_WITHIN)
+    if not finished.wait(_HEARD_WITHIN):
+        with suppress(OSError), socket.socket(fileno=os.dup(connection.fileno())) as lost:
+            lost.shutdown(socket.SHUT_RDWR)
 
 
 def _last_count(cursor: Any) -> int:

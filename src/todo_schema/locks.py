@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from todo_schema.errors import MigrationLockedError
 from todo_schema.quoting import identifier, literal
-from todo_schema.wire import BEGIN_WITHOUT_TIMEOUTS, Wire
+from todo_schema.wire import WITHOUT_TIMEOUTS, Wire
 
 # The first half of the lock's key, "TODO" in ASCII; the second half is the schema of the installation.
 # Every version of this package uses the same key, for ever.
@@ -105,7 +105,7 @@ def _try(wire: Wire, schema: str) -> bool:
     # READ COMMITTED whatever the role's default is: a snapshot for the whole transaction would make
     # CREATE INDEX CONCURRENTLY wait for the guard for ever.
     # The guard idles while the work is done elsewhere; no timeout of the host may end it meanwhile.
-    wire.run(BEGIN_WITHOUT_TIMEOUTS)
+    wire.run(f"BEGIN ISOLATION LEVEL READ COMMITTED; {WITHOUT_TIMEOUTS}")
     if wire.run(try_lock_query(schema)) == 1:
         return True
     wire.run("ROLLBACK")

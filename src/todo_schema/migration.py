@@ -12,7 +12,7 @@ from todo_schema import bookkeeping, catalog, inspection, locks, revisions, runn
 from todo_schema.compatibility import BASE, State, ordinal_of
 from todo_schema.connections import Database
 from todo_schema.drivers import TransactionWire
-from todo_schema.errors import SchemaDriftError, UnknownRevisionError
+from todo_schema.errors import MigrationLockedError, SchemaDriftError, UnknownRevisionError
 from todo_schema.inspection import Found
 from todo_schema.reports import AppliedStep, ChangeReport, Progress, Revision
 from todo_schema.wire import Wire
@@ -42,7 +42,7 @@ class Work:
     @contextmanager
     def connection(self) -> Iterator[Connection]:
         """Open the connection that does the work; the guard's own only guards."""
-        with self.database.engine() as engine, self.database.connection(engine) as connection:
+        with self.database.connection() as connection:
             yield connection
 
     def read(self, connection: Connection) -> Found:
@@ -59,6 +59,7 @@ class Work:
     def _reading(self, connection: Connection) -> Iterator[TransactionWire]:
         wire = TransactionWire(connection)
         with connection.begin():
+            wire.run("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")  # version and tables of one moment
             wire.run(bookkeeping.settings_statement(self.schema))
             yield wire
 
@@ -67,7 +68,7 @@ class Work:
     ) -> AppliedStep:
         """Apply or undo one revision, and say so."""
         verb = "undoing" if downward else "applying"
-        self.progress(Progress("applying", revision.revision, f"{verb} {revision}"))
+        _tell(self.progress, Progress("applying", revision.revision, f"{verb} {revision}"))
         step = runner.apply(
             connection,
             found,
@@ -77,8 +78,22 @@ class Work:
             sleep=self.database.sleep,
         )
         _log.info("%s %s took %.0f ms in schema %s", verb, step.revision, step.seconds * 1000, self.schema)
-        self.progress(Progress("applied", revision.revision, str(step)))
+        _tell(self.progress, Progress("applied", revision.revision, str(step)))
         return step
+
+    def look_again(self) -> None:
+        """Go on after the guard was lost and somebody else changed the version: nothing of ours was committed.
+
+        Raises:
+            MigrationLockedError: That went on until the deadline.
+
+        """
+        if time.monotonic() >= self.deadline:
+            raise MigrationLockedError(
+                f"the version in schema {self.schema} was changed by others again and again",
+                "the version to stay as it is for the time of a step",
+                "see who writes to todo_schema_version, and call again",
+            )
 
     def record(self, connection: Connection, found: Found, revision: str, action: str) -> None:
         """Write a version without running its revision."""
@@ -105,6 +120,8 @@ def to_head(work: Work, connection: Connection) -> tuple[list[AppliedStep], bool
         found = work.read(connection)
         verdict.refuse(found)
         try:
+            if found.state is State.UNVERSIONED and adopted:
+                raise verdict.not_kept(found)
             if found.state is State.UNVERSIONED:
                 version = verdict.recognise(found, work.catalog(connection))
                 work.record(connection, found, f"{version:03d}", "adopt")
@@ -116,8 +133,7 @@ def to_head(work: Work, connection: Connection) -> tuple[list[AppliedStep], bool
                 return applied, adopted, found
             applied.append(work.apply(connection, found, due[0]))
         except runner.VersionMovedError:
-            # The guard was lost and somebody else went on; nothing of ours was committed. Look again.
-            continue
+            work.look_again()
 
 
 def down_to(work: Work, connection: Connection, target: str) -> tuple[list[AppliedStep], Found]:
@@ -142,13 +158,19 @@ def down_to(work: Work, connection: Connection, target: str) -> tuple[list[Appli
         try:
             undone.append(work.apply(connection, found, above[0], downward=True))
         except runner.VersionMovedError:
-            continue
+            work.look_again()
 
 
 def record_as(work: Work, connection: Connection, target: str) -> Found:
     """Write the version without running a revision. Returns what the database holds then."""
     found = work.read(connection)
+    if found.state is State.TOO_NEW:
+        raise verdict.too_new(found)
+    if found.state is State.AHEAD:
+        raise verdict.beyond(found)
     ordinal = ordinal_of(target)
+    if ordinal is not None and found.state is State.EMPTY:
+        raise verdict.outdated(found)
     if ordinal is not None:
         existing = work.catalog(connection)
         names = catalog.names_only(catalog.entities(catalog.expected(ordinal)))
@@ -160,7 +182,11 @@ def record_as(work: Work, connection: Connection, target: str) -> Found:
                 "todo-schema upgrade --url URL makes them",
                 missing,
             )
-    work.record(connection, found, target, "stamp")
+    try:
+        work.record(connection, found, target, "stamp")
+    except runner.VersionMovedError:
+        work.look_again()
+        return record_as(work, connection, target)
     return work.read(connection)
 
 
@@ -180,7 +206,7 @@ def guarded(
 
     def waiting(holder: str) -> None:
         waited_for.append(holder)
-        progress(Progress("waiting", "", f"waiting for {holder}"))
+        _tell(progress, Progress("waiting", "", f"waiting for {holder}"))
 
     acquired = locks.acquire(
         wire,
@@ -198,6 +224,14 @@ def guarded(
         yield Work(database, found.schema, started + timeout, progress), waited
     finally:
         locks.release(wire)
+
+
+def _tell(listener: Listener, progress: Progress) -> None:
+    """Tell the listener. What it raises is logged: a listener must not stop a migration half way."""
+    try:
+        listener(progress)
+    except Exception:  # noqa: BLE001  # whatever it is
+        _log.warning("the progress callback failed at: %s", progress, exc_info=True)
 
 
 def report(

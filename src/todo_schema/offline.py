@@ -2,7 +2,6 @@
 
 from todo_schema import bookkeeping, locks, revisions
 from todo_schema.compatibility import BASE, PACKAGE_VERSION, VERSION_TABLE, ordinal_of
-from todo_schema.errors import UnknownRevisionError
 from todo_schema.quoting import identifier, literal
 from todo_schema.reports import Revision
 
@@ -15,16 +14,10 @@ def script(schema: str, start: str, to: str) -> str:
     Each transaction takes the migration lock without waiting and compares the version before it does anything,
     so that a script which meets a running `upgrade`, or is run twice, stops with a clear error.
 
-    Raises:
-        UnknownRevisionError: `start` and `to` are the same.
-
+    Where there is nothing between the two, the script is a comment that says so.
     """
     if start == to:
-        raise UnknownRevisionError(
-            f"a script from revision {start} to revision {to}",
-            "two different revisions",
-            "there is nothing to do: the database is there already",
-        )
+        return f"-- todo-schema {PACKAGE_VERSION}: schema {start} already in {schema!r}, nothing to apply\n"
     downward = (ordinal_of(to) or 0) < (ordinal_of(start) or 0)
     steps = revisions.undue(ordinal_of(start), to) if downward else _between(start, to)
     parts = [
@@ -49,7 +42,9 @@ def _step(schema: str, revision: Revision, *, downward: bool) -> str:
         "BEGIN ISOLATION LEVEL READ COMMITTED",
         _lock_or_stop(schema),
         *([] if downward else [bookkeeping.create_missing_statement(schema)]),
-        bookkeeping.settings_statement(schema),
+        bookkeeping.do_statement(
+            bookkeeping.settings_statement(schema).replace("SELECT", "PERFORM", 1) + ";"
+        ),
         bookkeeping.lock_statement(schema),
         _compare_or_stop(schema, before),
         f"-- {revision}\n{revisions.render(revision.revision, downward=downward).rstrip(';')}",
@@ -71,5 +66,6 @@ def _compare_or_stop(schema: str, before: str) -> str:
     rows = f"(SELECT coalesce(string_agg(version_num, ', '), '{BASE}')"
     rows += f" FROM {identifier(schema)}.{VERSION_TABLE} WHERE version_num !~ '^c[0-9]+$')"
     return bookkeeping.do_statement(f"""IF {rows} <> {literal(before)} THEN
-        RAISE EXCEPTION 'this script starts from revision {before}, and the database is at %', {rows};
+        RAISE EXCEPTION 'this script starts from revision {before}, and the database is at %', {rows}
+            USING HINT = 'todo-schema sql --url URL starts from where the database is';
     END IF;""")

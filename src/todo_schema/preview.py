@@ -34,16 +34,16 @@ def plan(url: Address, *, schema: str | None = None, pooler: bool | None = None)
         TodoSchemaError: What `upgrade` would raise before it changes anything.
 
     """
-    database = blocking(url, pooler=pooler)
+    database = blocking(url, schema=schema, pooler=pooler)
     del url
-    return _plan(database, schema)
+    return _plan(database)
 
 
 async def plan_async(url: AsyncAddress, *, schema: str | None = None, pooler: bool | None = None) -> Plan:
     """Do what `plan` does in a running event loop."""
-    database = in_loop(url, pooler=pooler)
+    database = in_loop(url, schema=schema, pooler=pooler)
     del url
-    return await in_greenlet(lambda: _plan(database, schema))
+    return await in_greenlet(lambda: _plan(database))
 
 
 def history(
@@ -65,9 +65,9 @@ def history(
     """
     if url is None:
         return _revisions()
-    database = blocking(url, pooler=pooler)
+    database = blocking(url, schema=schema, pooler=pooler)
     del url
-    return _history(database, schema)
+    return _history(database)
 
 
 async def history_async(
@@ -76,9 +76,9 @@ async def history_async(
     """Do what `history` does in a running event loop."""
     if url is None:
         return _revisions()
-    database = in_loop(url, pooler=pooler)
+    database = in_loop(url, schema=schema, pooler=pooler)
     del url
-    return await in_greenlet(lambda: _history(database, schema))
+    return await in_greenlet(lambda: _history(database))
 
 
 def sql(
@@ -105,15 +105,15 @@ def sql(
         The text of the script.
 
     Raises:
-        UnknownRevisionError: This package has no such revision, or there is nothing between the two.
+        UnknownRevisionError: This package has no such revision.
         TodoSchemaError: Whatever `status` raises, where a database is asked.
 
     """
     if url is None:
         return _script("public" if schema is None else schema, start, to)
-    database = blocking(url, pooler=pooler)
+    database = blocking(url, schema=schema, pooler=pooler)
     del url
-    return _sql(database, to, schema)
+    return _sql(database, to)
 
 
 async def sql_async(
@@ -127,16 +127,16 @@ async def sql_async(
     """Do what `sql` does in a running event loop."""
     if url is None:
         return _script("public" if schema is None else schema, start, to)
-    database = in_loop(url, pooler=pooler)
+    database = in_loop(url, schema=schema, pooler=pooler)
     del url
-    return await in_greenlet(lambda: _sql(database, to, schema))
+    return await in_greenlet(lambda: _sql(database, to))
 
 
-def _plan(database: Database, schema: str | None) -> Plan:
+def _plan(database: Database) -> Plan:
     from todo_schema import catalog, revisions, verdict  # noqa: PLC0415  # imports Alembic
 
-    with database.wire(schema) as wire:
-        found = inspection.read_alone(wire, schema)
+    with database.wire() as wire:
+        found = inspection.read_alone(wire, database.schema)
         verdict.refuse(found)
         version = found.version
         if found.state is State.UNVERSIONED:
@@ -154,9 +154,9 @@ def _revisions() -> tuple[Revision, ...]:
     return revisions.in_order()
 
 
-def _history(database: Database, schema: str | None) -> tuple[Revision, ...]:
-    with database.wire(schema) as wire, transaction(wire):
-        found = inspection.read(wire, schema)
+def _history(database: Database) -> tuple[Revision, ...]:
+    with database.wire() as wire, transaction(wire):
+        found = inspection.read(wire, database.schema)
         rows = _applied(wire, found) if HISTORY_TABLE in found.tables else {}
     return tuple(_with_row(revision, rows.get(revision.revision)) for revision in _revisions())
 
@@ -185,11 +185,11 @@ def _with_row(revision: Revision, facts: tuple[object, ...] | None) -> Revision:
     )
 
 
-def _sql(database: Database, to: str | int, schema: str | None) -> str:
+def _sql(database: Database, to: str | int) -> str:
     from todo_schema import catalog, verdict  # noqa: PLC0415  # the boot check needs none of this
 
-    with database.wire(schema) as wire:
-        found = inspection.read_alone(wire, schema)
+    with database.wire() as wire:
+        found = inspection.read_alone(wire, database.schema)
         if found.state is State.UNVERSIONED:
             raise verdict.unrecorded(found, catalog.read_alone(wire, found.schema))
     verdict.refuse(found)

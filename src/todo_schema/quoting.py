@@ -8,10 +8,11 @@ _LONGEST_NAME = 63  # bytes
 def identifier(name: str) -> str:
     """Quote a name: `we"ird` → `"we""ird"`. Raises InvalidNameError where PostgreSQL cannot have such a name."""
     # A longer name would be cut off in silence, and the schema made would not be the one asked for.
-    if "\0" in name or not 1 <= len(name.encode()) <= _LONGEST_NAME:
+    # And `"$user"` stands for another name even in quotes, where it is a search_path.
+    if "\0" in name or name == "$user" or not 1 <= len(name.encode()) <= _LONGEST_NAME:
         raise InvalidNameError(
             f"the name {name!r}",
-            f"a PostgreSQL name: 1 to {_LONGEST_NAME} bytes, none of them zero",
+            f"a PostgreSQL name: 1 to {_LONGEST_NAME} bytes, none of them zero, and not $user",
             'choose another, such as schema="todo"',
         )
     return '"' + name.replace('"', '""') + '"'

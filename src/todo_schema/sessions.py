@@ -13,7 +13,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from todo_schema.errors import InvalidUrlError
 from todo_schema.pools import PoolKeeper
-from todo_schema.urls import DatabaseUrl
+from todo_schema.urls import DatabaseUrl, masked
 
 _ENGINE_DEFAULTS: Mapping[str, Any] = {
     # A server restart or a firewall's idle timeout then costs a round trip, not a failed request.
@@ -100,9 +100,7 @@ class SessionFactory:
         self._keeper: PoolKeeper | None = None
 
     def __repr__(self) -> str:
-        source = (
-            self._source.url.render_as_string() if isinstance(self._source, AsyncEngine) else self._source
-        )
+        source = masked(self._source.url) if isinstance(self._source, AsyncEngine) else self._source
         schema = "" if self._schema is None else f", schema={self._schema!r}"
         return f"session_factory({str(source)!r}{schema})"
 

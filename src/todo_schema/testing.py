@@ -15,6 +15,7 @@ from sqlalchemy import URL, make_url
 
 from todo_schema import upgrade
 from todo_schema.embedded import postgres
+from todo_schema.urls import DatabaseUrl
 
 
 @pytest.fixture
@@ -42,7 +43,8 @@ def _database(server: URL, *, template: str | None = None) -> Iterator[URL]:
     name = f"todo_schema_{uuid4().hex}"
     # Nobody may be connected to a template that is being copied: the statements go by another database.
     admin = server.set(drivername="postgresql", database="postgres").render_as_string(hide_password=False)
-    with psycopg.connect(admin, autocommit=True) as connection:
+    arguments = DatabaseUrl.parse(admin).connect_arguments("psycopg")
+    with psycopg.connect(autocommit=True, **arguments) as connection:
         connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template or "template1"}"'.encode())
         try:
             yield server.set(drivername="postgresql", database=name)

@@ -18,7 +18,14 @@ from sqlalchemy import URL
 
 from todo_schema import tls
 from todo_schema.errors import InvalidUrlError
-from todo_schema.url_parameters import ALLOWED, OURS, Problem, lacking_in_asyncpg, with_environment
+from todo_schema.url_parameters import (
+    ALLOWED,
+    OURS,
+    SECRET,
+    Problem,
+    lacking_in_asyncpg,
+    with_environment,
+)
 from todo_schema.url_parts import Secret, UrlParts, read
 
 Driver = Literal["psycopg", "asyncpg"]
@@ -274,3 +281,8 @@ def _host_text(host: str | None, port: int | None) -> str:
     if host and ":" in host and not host.startswith("/"):
         name = f"[{quote(host, safe=':')}]"
     return f"{name}:{port}" if port else name
+
+
+def masked(url: URL) -> str:
+    """Return an engine's URL as text, with three stars for its password and without secrets in its query."""
+    return url.difference_update_query(SECRET).render_as_string(hide_password=True)

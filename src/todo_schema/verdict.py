@@ -4,8 +4,9 @@ import shlex
 
 from todo_schema import catalog
 from todo_schema.catalog import Catalog, Comparison
-from todo_schema.compatibility import ENTITY_TABLES, PACKAGE_VERSION, SCHEMA_VERSION, State
+from todo_schema.compatibility import PACKAGE_VERSION, SCHEMA_VERSION, State
 from todo_schema.errors import (
+    ForeignVersionError,
     SchemaDriftError,
     SchemaOutdatedError,
     SchemaTooNewError,
@@ -13,17 +14,26 @@ from todo_schema.errors import (
 )
 from todo_schema.inspection import Found
 
-_SHOWN = 20
+_SHOWN = 10
 
 
 def refuse(found: Found) -> None:
     """Raise where nobody may go on: the database has moved past us, or its tables are gone."""
     if found.state is State.TOO_NEW:
         raise too_new(found)
-    missing = ENTITY_TABLES - found.tables
-    if found.version is not None and missing:
+    missing = _tables_of(found.version) - found.tables
+    if missing:
         lines = tuple(f"table {table}: missing" for table in sorted(missing))
         raise drifted(found, Comparison(lines, ()))
+
+
+def _tables_of(version: int | None) -> frozenset[str]:
+    """Return the entities' tables that a database at a version has, as far as this package needs them."""
+    known = max((known for known in catalog.known_versions() if known <= (version or 0)), default=None)
+    if known is None:
+        return frozenset()
+    facts = catalog.entities(catalog.expected(known))
+    return frozenset(name.removeprefix("table ") for name in facts if name.startswith("table "))
 
 
 def require_usable(found: Found) -> None:
@@ -114,6 +124,15 @@ def recognise(found: Found, existing: Catalog) -> int:
     raise unversioned(found, nearest, comparison)
 
 
+def not_kept(found: Found) -> ForeignVersionError:
+    """Say that a version row was written and is not there."""
+    return ForeignVersionError(
+        f"a version row that was written to {found.schema}.todo_schema_version and is not there afterwards",
+        "a table that keeps what is written to it",
+        "remove the rule or trigger from the table",
+    )
+
+
 def unrecorded(found: Found, existing: Catalog) -> UnversionedSchemaError:
     """Say that tables have no version, whether or not `upgrade` would recognise them."""
     try:
@@ -143,9 +162,10 @@ def compare_with_version(found: Found, existing: Catalog) -> Comparison:
 
 
 def _listed(lines: tuple[str, ...]) -> str:
-    shown = "; ".join(lines[:_SHOWN])
+    weighty = sorted(lines, key=lambda line: (line.startswith("comment "), not line.startswith("table ")))
     more = len(lines) - _SHOWN
-    return f"{shown}; and {more} more" if more > 0 else shown
+    rest = [f"and {more} more, which todo-schema status lists"] if more > 0 else []
+    return "".join(f"\n  {line}" for line in [*weighty[:_SHOWN], *rest])
 
 
 def _option(found: Found) -> str:

@@ -1,12 +1,16 @@
 """Whether a database is what a clean migration leaves, and how to make it empty again."""
 
+from collections.abc import Sequence
+
 from tests.support.catalog_dump import dump
+from tests.support.revisions import REVISIONS
 from tests.support.servers import execute
+from todo_schema.compatibility import BOOKKEEPING_TABLES, ENTITY_TABLES
 
-_TABLES = "tasks, messages, conversations, users, todo_schema_history, todo_schema_version"
+_TABLES = ", ".join(sorted(ENTITY_TABLES | BOOKKEEPING_TABLES))
 
 
-def assert_migrated(url: str, clean: str, *revisions: str) -> None:
+def assert_migrated(url: str, clean: str, revisions: Sequence[str] = REVISIONS) -> None:
     """Assert that a database has the catalogue `clean` and was brought there by each revision once, in order."""
     assert dump(url) == clean
     recorded = execute(

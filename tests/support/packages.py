@@ -1,7 +1,6 @@
 """Copies of the package with other revisions, other code, or as a wheel."""
 
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -9,7 +8,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.support.processes import CHECKOUT, SOURCE, run_python
+from tests.support.revisions import NEXT
 from tests.support.servers import Server
+from todo_schema import SCHEMA_VERSION
+from todo_schema.compatibility import HEAD
 
 _WRITE_CATALOGUES = """
 import sys
@@ -23,9 +25,12 @@ with given_server(sys.argv[1]) as server:
     write_catalogs(server, Path(sys.argv[2], "todo_schema", "migrations", "catalog"), SCHEMA_VERSION)
 """
 
-# A revision that nobody has released, for tests of what happens after 001: {name of the file: its text}.
-SECOND_REVISION = {
-    "002_add_task_note.py": '''\
+# A column that no revision of ours will ever add.
+COLUMN = "throwaway_note"
+
+# A revision that nobody has released, for tests of what happens after the head: {name of the file: its text}.
+NEXT_REVISION = {
+    f"{NEXT}_add_task_{COLUMN}.py": f'''\
 """A note on a task.
 
 Gain: a task can carry a note.
@@ -37,18 +42,18 @@ Going back: loses every note.
 import sqlalchemy as sa
 from alembic.operations import Operations
 
-revision = "002"
-down_revision = "001"
+revision = "{NEXT}"
+down_revision = "{HEAD}"
 
 
 def upgrade(op: Operations) -> None:
     """Add the column."""
-    op.add_column("tasks", sa.Column("note", sa.Text(), nullable=True, comment="Anything else."))
+    op.add_column("tasks", sa.Column("{COLUMN}", sa.Text(), nullable=True, comment="Anything else."))
 
 
 def downgrade(op: Operations) -> None:
     """Drop the column."""
-    op.drop_column("tasks", "note")
+    op.drop_column("tasks", "{COLUMN}")
 '''
 }
 
@@ -57,30 +62,24 @@ def throwaway_package(
     folder: Path,
     revisions: Mapping[str, str] | None = None,
     *,
-    schema_version: int | None = None,
     edits: Sequence[tuple[str, str, str]] = (),
 ) -> Path:
     """Copy the package into `folder` with more revisions, and return `folder`: the PYTHONPATH of the copy.
 
     Args:
         folder: Where the package goes, as `folder/todo_schema`.
-        revisions: The text of each revision to add, by the name of its file.
-        schema_version: What the copy's SCHEMA_VERSION is.
+        revisions: The text of each revision to add, by the name of its file; the copy's SCHEMA_VERSION counts them.
         edits: (path inside the package, text that it contains once, text to put there instead).
 
     """
     package = folder / "todo_schema"
     shutil.copytree(SOURCE / "todo_schema", package, ignore=shutil.ignore_patterns("__pycache__"))
-    for name, text in (revisions or {}).items():
+    added = revisions or {}
+    for name, text in added.items():
         (package / "migrations" / "versions" / name).write_text(text, encoding="utf-8")
-    if schema_version is not None:
-        path = package / "compatibility.py"
-        text, found = re.subn(
-            r"^(SCHEMA_VERSION\b.*= )\d+$", rf"\g<1>{schema_version}", path.read_text(), flags=re.MULTILINE
-        )
-        assert found == 1, f"{path} has {found} lines that set SCHEMA_VERSION"
-        path.write_text(text)
-    for name, old, new in edits:
+    line = "\nSCHEMA_VERSION: Final = {}\n"
+    counted = ("compatibility.py", line.format(SCHEMA_VERSION), line.format(SCHEMA_VERSION + len(added)))
+    for name, old, new in (counted, *edits):
         path = package / name
         text = path.read_text(encoding="utf-8")
         assert text.count(old) == 1, f"{name} contains {text.count(old)} times: {old}"

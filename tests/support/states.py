@@ -4,15 +4,17 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.processes import run_python
+from tests.support.revisions import NEXT, NEXT_VERSION
 from tests.support.servers import execute
 from todo_schema import State
+from todo_schema.compatibility import BOOKKEEPING_TABLES, ENTITY_TABLES
 
 ALTERED = "ALTER TABLE messages ALTER content TYPE varchar(99)"
 NO_ROW = "DELETE FROM todo_schema_version"
-AHEAD = "UPDATE todo_schema_version SET version_num = '002'"
+AHEAD = f"UPDATE todo_schema_version SET version_num = '{NEXT}'"
 FLOOR = (
     "INSERT INTO todo_schema_history (revision, line, ordinal, action, floor, package_version, duration, host,"
-    " application_name) VALUES ('c001', 'contract', 1, 'upgrade', 2, '9', '0', 'h', 'a')"
+    f" application_name) VALUES ('c001', 'contract', 1, 'upgrade', {NEXT_VERSION}, '9', '0', 'h', 'a')"
 )
 
 # Each state but `behind`, as what has to be done to a database at the head.
@@ -21,7 +23,7 @@ STATES = {
     State.AHEAD: AHEAD,
     State.TOO_NEW: f"{AHEAD}; {FLOOR}",
     State.UNVERSIONED: NO_ROW,
-    State.EMPTY: "DROP TABLE users, conversations, messages, tasks, todo_schema_version, todo_schema_history",
+    State.EMPTY: f"DROP TABLE {', '.join(sorted(ENTITY_TABLES | BOOKKEEPING_TABLES))}",
 }
 
 
