@@ -14,11 +14,8 @@ from tests.support.servers import Server, embedded_server, given_server
 
 # What these try is the server more than Python or a dependency: once, by `make test`, is enough.
 SLOW = {
-    "test_alembic_version",
-    "test_authoring",
     "test_connect_retry",
     "test_disk_full",
-    "test_encodings",
     "test_kills",
     "test_locks",
     "test_not_ours",
@@ -27,7 +24,6 @@ SLOW = {
     "test_roles",
     "test_support",
     "test_support_proxy",
-    "test_urls_real",
     "test_wheel",
 }
 

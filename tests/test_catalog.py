@@ -58,7 +58,7 @@ def unordered(dumped: str) -> str:
     """A dump without the order of the columns: what a revision adds to a table comes last, wherever its field is."""
     statements = []
     for statement in dumped.split(";\n"):
-        first, *rest = statement.splitlines()
+        first, *rest = statement.split("\n")
         statements.append("\n".join([first, *sorted(line.rstrip(",") for line in rest)]))
     return "\n".join(sorted(statements))
 

@@ -5,6 +5,7 @@ import threading
 
 import pytest
 from sqlalchemy import MetaData, Table
+from sqlmodel import select
 
 from tests.support.servers import execute
 from todo_schema import (
@@ -13,9 +14,11 @@ from todo_schema import (
     SchemaTooNewError,
     State,
     TodoSchemaError,
+    User,
     check,
     downgrade,
     include_object,
+    session_factory,
     stamp,
     status,
     upgrade,
@@ -99,3 +102,16 @@ def test_include_object_hides_our_tables_in_the_schema_that_they_are_in_alone():
 def test_the_history_keeps_its_rules(upgraded_database, statement, rule):
     with pytest.raises(Exception, match=rule):
         execute(upgraded_database, statement)
+
+
+async def test_a_pool_survives_the_end_of_its_connections(upgraded_database):
+    async with session_factory(upgraded_database) as factory:
+        async with factory() as session:
+            await session.exec(select(User))
+        execute(
+            upgraded_database,
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()",
+        )
+        async with factory() as session:
+            assert (await session.exec(select(User))).all() == []

@@ -15,7 +15,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from tests.support.backends import backends
 from tests.support.pooler import Pooler
 from tests.support.processes import run_python
-from tests.support.servers import Server, database_name, execute
+from tests.support.servers import Server, database_name
 from todo_schema.errors import InvalidUrlError
 from todo_schema.models import Conversation, Message, Task, TodoBase, User
 from todo_schema.sessions import SessionFactory, session_factory
@@ -297,16 +297,3 @@ async def test_a_schema_works_through_a_pooler(pooler: Pooler, server: Server, u
     ):
         session.add(User(email="ada@example.com"))
     assert server.execute("SELECT email FROM other.users", upgraded_database) == [("ada@example.com",)]
-
-
-async def test_a_pool_survives_the_end_of_its_connections(upgraded_database):
-    async with session_factory(upgraded_database) as factory:
-        async with factory() as session:
-            await session.exec(select(User))
-        execute(
-            upgraded_database,
-            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
-            " WHERE datname = current_database() AND pid <> pg_backend_pid()",
-        )
-        async with factory() as session:
-            assert (await session.exec(select(User))).all() == []

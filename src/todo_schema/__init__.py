@@ -118,7 +118,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    from importlib import import_module  # noqa: PLC0415  # ditto: nothing until a name is used
+    from importlib import import_module  # noqa: PLC0415  # nothing until a name is used
 
     if name == "__version__":
         value: Any = import_module("todo_schema.compatibility").PACKAGE_VERSION

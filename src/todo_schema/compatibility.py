@@ -61,7 +61,7 @@ def ordinal_of(revision: str) -> int | None:
     Revisions are written with three digits or more and never with a sign or a space, so that
     each ordinal has one spelling only. Nobody writes a thousand million of them: what is longer is not ours.
     """
-    if not (revision.isascii() and revision.isdigit() and len(revision) <= 9):  # noqa: PLR2004
+    if not (revision.isascii() and revision.isdigit() and len(revision) <= 9):  # noqa: PLR2004  # said above
         return None
     ordinal = int(revision)
     return ordinal if ordinal > 0 and revision == f"{ordinal:03d}" else None

@@ -86,12 +86,17 @@ class AsyncpgWire:
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
+        self._late = False
 
     def run(self, sql: str, *, limit: float | None = None) -> int:
         import asyncio  # noqa: PLC0415  # importing todo_schema costs nothing
 
         # Not asyncpg's own timeout: it bounds neither the cancelling of a statement nor the one after it.
-        return _rows_of_tag(wait_for(asyncio.wait_for(self._connection.execute(sql), limit)))
+        try:
+            return _rows_of_tag(wait_for(asyncio.wait_for(self._connection.execute(sql), limit)))
+        except TimeoutError:
+            self._late = True
+            raise
 
     def fetch(self, sql: str) -> list[tuple[object, ...]]:
         return [tuple(record) for record in wait_for(self._connection.fetch(sql))]
@@ -101,6 +106,10 @@ class AsyncpgWire:
         return bool(self._connection.is_closed())
 
     def close(self) -> None:
+        if self._late:
+            # A polite goodbye would wait for the answer that was not waited for.
+            self._connection.terminate()
+            return
         try:
             wait_for(self._connection.close(timeout=2))
         except BaseException:
