@@ -5,11 +5,14 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 VENV ?= .venv
 RUN = $(VENV)/bin/python
 PIP = $(RUN) -m pip --quiet --disable-pip-version-check
-# Two at a time: the suite waits for servers more than it computes.
-TESTS ?= -n 2 --dist loadfile
+# More workers than cores: the suite waits for servers as much as it computes.
+TESTS ?= -n 4 --dist worksteal
+# What another Python could break: annotations, imports, event loops, forks.
+SMOKE = $(addprefix tests/test_,$(addsuffix .py,addresses boot_cost cancellation cli lifecycle models pools public_api \
+	reports sessions urls urls_drivers urls_secrecy))
 
 # The first target is what a bare `make` does.
-.PHONY: help demo test quick lint types imports floors revision catalog diagram bench clean
+.PHONY: help demo test quick smoke lint types imports floors revision catalog diagram bench clean
 
 help: ## Say what there is.
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -22,6 +25,9 @@ test: $(VENV)/.dev ## Run every test.
 
 quick: $(VENV)/.dev ## Run the tests that take little time.
 	$(RUN) -m pytest $(TESTS) -m "not slow"
+
+smoke: $(VENV)/.dev ## Run the tests that another Python could break: make smoke PYTHON=python3.13 VENV=.venv-3.13
+	$(RUN) -m pytest $(TESTS) $(SMOKE)
 
 lint: $(VENV)/.dev ## Check the style.
 	$(RUN) -m ruff check .

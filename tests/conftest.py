@@ -18,6 +18,7 @@ SLOW = {
     "test_disk_full",
     "test_kills",
     "test_locks",
+    "test_next_revision",
     "test_not_ours",
     "test_races",
     "test_role_settings",
