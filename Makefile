@@ -12,7 +12,7 @@ SMOKE = $(addprefix tests/test_,$(addsuffix .py,addresses boot_cost cancellation
 	reports sessions urls urls_drivers urls_secrecy))
 
 # The first target is what a bare `make` does.
-.PHONY: help demo test quick smoke lint types imports floors revision catalog diagram bench clean
+.PHONY: help demo test quick smoke lint types imports floors revision catalog diagram release bench clean
 
 help: ## Say what there is.
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -44,7 +44,7 @@ imports: $(VENV)/.dev ## Check who imports whom.
 floors: ## Run the tests with the oldest dependencies that pyproject.toml allows.
 	$(MAKE) quick VENV=.venv-floors FLOORS=1
 
-revision: $(VENV)/.dev ## After a change of the models: make revision ID=002 M="what it does".
+revision: $(VENV)/.dev ## After a change of the models: make revision ID=002 M="what it does"; ID=c001 to contract.
 	PATH="$(abspath $(VENV))/bin:$$PATH" $(RUN) -m alembic revision --autogenerate --rev-id "$(ID)" -m "$(M)"
 
 catalog: $(VENV)/.dev ## After a new revision: write down what each schema version contains.
@@ -52,6 +52,9 @@ catalog: $(VENV)/.dev ## After a new revision: write down what each schema versi
 
 diagram: $(VENV)/.dev ## After a change of the models: draw the README's diagram again.
 	$(RUN) -m tests.diagram
+
+release: $(VENV)/.dev ## Freeze a release, which never changes again: make release VERSION=0.1.0
+	$(RUN) -m tests.release "$(VERSION)"
 
 bench: $(VENV)/.dev ## Measure; prints tables.
 	$(RUN) -m benchmarks

@@ -6,25 +6,36 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import clusters, packages
+from tests.support import clusters, contracting, packages, ways
 from tests.support.clusters import Cluster
+from tests.support.peers import Peer, Stage, peer
 from tests.support.pooler import PROGRAM as PGBOUNCER
 from tests.support.pooler import Pooler, pgbouncer
 from tests.support.servers import Server, embedded_server, given_server
 
 # What these try is the server more than Python or a dependency: once, by `make test`, is enough.
 SLOW = {
+    "test_clients",
     "test_connect_retry",
+    "test_contract_kills",
+    "test_contract_races",
+    "test_contracts_at_once",
     "test_disk_full",
+    "test_interleavings",
     "test_kills",
+    "test_lease_settings",
     "test_locks",
     "test_next_revision",
     "test_not_ours",
+    "test_notifications",
+    "test_pooled_clients",
     "test_races",
     "test_role_settings",
     "test_roles",
+    "test_rolling",
     "test_support",
     "test_support_proxy",
+    "test_wait",
     "test_wheel",
 }
 
@@ -101,6 +112,74 @@ def next_package(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Pa
     folder = packages.throwaway_package(tmp_path_factory.mktemp("next"), packages.NEXT_REVISION)
     packages.write_catalogues(folder, server)
     return folder
+
+
+@pytest.fixture(scope="session")
+def contracting_package(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The PYTHONPATH of a package that is one expand revision ahead, and contains the contract step after it."""
+    revisions = packages.NEXT_REVISION | packages.NEXT_CONTRACT
+    folder = packages.throwaway_package(
+        tmp_path_factory.mktemp("contracting"), revisions, edits=[packages.WITHOUT_DESCRIPTION]
+    )
+    packages.write_catalogues(folder, server)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def contracting_asked(contracting_package: Path) -> Iterator[contracting.Asked]:
+    """The same package, to be asked."""
+    with contracting.asked(contracting_package) as package:
+        yield package
+
+
+@pytest.fixture(scope="session")
+def without_the_step(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[contracting.Asked]:
+    """The package of the same schema version from before the contract step was written."""
+    folder = packages.throwaway_package(
+        tmp_path_factory.mktemp("without"), packages.NEXT_REVISION, edits=[packages.WITHOUT_DESCRIPTION]
+    )
+    packages.write_catalogues(folder, server)
+    with contracting.asked(folder) as package:
+        yield package
+
+
+@pytest.fixture(scope="session")
+def templates(server: Server, contracting_asked: contracting.Asked) -> dict[str, str]:
+    """Databases of that package to be copied, `expanded` and `contracted`; nobody may connect to them."""
+    urls = {state: server.create_database() for state in ("expanded", "contracted")}
+    for state, url in urls.items():
+        contracting_asked(ways.psycopg, url, "upgrade", *(["contract"] if state == "contracted" else []))
+    return urls
+
+
+@pytest.fixture
+def expanded_database(server: Server, templates: dict[str, str]) -> Iterator[str]:
+    """The url of a fresh database that the contract step may be applied to."""
+    url = server.create_database(template=templates["expanded"])
+    yield url
+    server.drop_database(url)
+
+
+@pytest.fixture
+def contracted_database(server: Server, templates: dict[str, str]) -> Iterator[str]:
+    """The url of a fresh database that the contract step was applied to."""
+    url = server.create_database(template=templates["contracted"])
+    yield url
+    server.drop_database(url)
+
+
+@pytest.fixture(scope="module")
+def peers(contracting_package: Path) -> Iterator[tuple[Peer, Peer]]:
+    """A process with this package, and one with the contracting package."""
+    with peer() as old, peer(contracting_package) as new:
+        yield old, new
+
+
+@pytest.fixture
+def stage(peers: tuple[Peer, Peer], expanded_database: str) -> Iterator[Stage]:
+    """Both of them on a fresh database that waits for the contract step."""
+    yield Stage(expanded_database, *peers)
+    peers[0].ask("leave")
 
 
 @pytest.fixture(scope="session")

@@ -1,15 +1,16 @@
-"""The author's side: `alembic revision --autogenerate` in a checkout writes a revision in the form of ours."""
+"""The author's side: `make revision` in a checkout writes a revision in the form of ours, in its own line."""
 
 import ast
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from tests.support.catalog_dump import dump
-from tests.support.packages import COLUMN, NEXT_REVISION
+from tests.support.packages import COLUMN, CONTRACT, NEXT_CONTRACT, NEXT_REVISION, WITHOUT_DESCRIPTION
 from tests.support.processes import CHECKOUT, SOURCE, clean_environment
 from tests.support.revisions import NEXT, NEXT_VERSION
 from tests.support.states import version
@@ -24,7 +25,7 @@ class Checkout:
         self.folder = folder
         shutil.copy(CHECKOUT / "pyproject.toml", folder)
         shutil.copytree(SOURCE, folder / "src", ignore=shutil.ignore_patterns("__pycache__"))
-        self.versions = folder / "src" / "todo_schema" / "migrations" / "versions"
+        self.migrations = folder / "src" / "todo_schema" / "migrations"
 
     def alembic(self, *args: str) -> subprocess.CompletedProcess[str]:
         """Run `alembic args…` in the checkout."""
@@ -37,6 +38,24 @@ class Checkout:
             cwd=self.folder,
             timeout=60,
         )
+
+    def revision(self, url: str | None, revision: str, message: str) -> str:
+        """Do what `make revision ID=… M=…` does, and return what it wrote."""
+        scratch = ["-x", f"url={url}"] if url else []
+        done = self.alembic(*scratch, "revision", "--autogenerate", "--rev-id", revision, "-m", message)
+        assert done.returncode == 0, done.stderr
+        line = "contract" if revision.startswith("c") else "versions"
+        return (self.migrations / line / f"{revision}_{message.replace(' ', '_')}.py").read_text()
+
+    def add(self, revisions: Mapping[str, str]) -> None:
+        """Add revisions that somebody wrote."""
+        for name, text in revisions.items():
+            (self.migrations / ("contract" if name.startswith("c") else "versions") / name).write_text(text)
+
+    def set_version(self, version: int) -> None:
+        """Set SCHEMA_VERSION, from what it is in this checkout."""
+        line = "\nSCHEMA_VERSION: Final = {}\n"
+        self.edit("compatibility.py", line.format(SCHEMA_VERSION), line.format(version))
 
     def edit(self, file: str, old: str, new: str) -> None:
         """Replace a text that the file contains once."""
@@ -62,21 +81,69 @@ COMPLETED = """sa_column_kwargs={"server_default": text("false"), "comment": "Wh
 @pytest.mark.parametrize("given", ["nothing", "a scratch database"])
 def test_an_author_gets_a_revision_in_the_form_of_ours(checkout: Checkout, database: str, given: str):
     checkout.edit("models.py", COMPLETED, COMPLETED + NOTE)
-    url = ["-x", f"url={database}"] if given != "nothing" else []
-    done = checkout.alembic(*url, "revision", "--autogenerate", "-m", "add note", "--rev-id", NEXT)
-    assert done.returncode == 0, done.stderr
-    written = (checkout.versions / f"{NEXT}_add_note.py").read_text()
+    written = checkout.revision(database if given != "nothing" else None, NEXT, "add note")
     (example,) = NEXT_REVISION.values()
     assert _code(written) == _code(example)
     assert written.startswith('"""Add note.\n\nGain: ')
     for part in ("\nLocks: ", "\nOlder packages: ", "\nGoing back: "):
         assert part in written
-    early = checkout.alembic(*url, "check")
+    early = checkout.alembic("check")
     assert f"set SCHEMA_VERSION = {NEXT_VERSION} in compatibility.py" in early.stdout + early.stderr
-    line = "\nSCHEMA_VERSION: Final = {}\n"
-    checkout.edit("compatibility.py", line.format(SCHEMA_VERSION), line.format(NEXT_VERSION))
-    checked = checkout.alembic(*url, "check")
+    checkout.set_version(NEXT_VERSION)
+    checked = checkout.alembic("-x", f"url={database}", "check")
     assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_the_first_contract_revision_begins_its_line_and_states_what_it_requires_and_its_floor(
+    checkout: Checkout, database: str
+):
+    checkout.add(NEXT_REVISION)
+    checkout.set_version(NEXT_VERSION)
+    checkout.edit("models.py", COMPLETED, COMPLETED + NOTE)
+    checkout.edit(*WITHOUT_DESCRIPTION)
+    written = checkout.revision(database, CONTRACT, "drop task description")
+    (example,) = NEXT_CONTRACT.values()
+    assert _constants(written) == _constants(example)
+    assert _constants(written) == [
+        f"revision = '{CONTRACT}'",
+        "down_revision = None",
+        "branch_labels = 'contract'",
+        f"requires = {NEXT_VERSION}",
+        f"floor = {NEXT_VERSION}",
+    ]
+    # In the way back Alembic writes the column as the server describes it.
+    *code, back = _code(written)
+    assert code == _code(example)[:-1]
+    assert back.strip().startswith("op.add_column('tasks', sa.Column('description', sa.TEXT(), ")
+    assert written.startswith('"""Drop task description.\n\nGain: ')
+    checked = checkout.alembic("-x", f"url={database}", "check")
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert version(database) == [NEXT, CONTRACT]
+
+
+def test_each_line_goes_on_from_its_own_head(checkout: Checkout, database: str):
+    checkout.add(NEXT_REVISION | NEXT_CONTRACT)
+    checkout.set_version(NEXT_VERSION)
+    stated = [f"requires = {NEXT_VERSION}", f"floor = {NEXT_VERSION}"]
+    for name, below, rest in (("c002", CONTRACT, stated), (f"{NEXT_VERSION + 1:03d}", NEXT, [])):
+        written = checkout.revision(database, name, "more")
+        assert _constants(written) == [f"revision = '{name}'", f"down_revision = '{below}'", *rest]
+
+
+def test_the_models_are_compared_with_a_database_at_both_heads(checkout: Checkout, database: str):
+    checkout.add(NEXT_REVISION | NEXT_CONTRACT)
+    checkout.set_version(NEXT_VERSION)
+    checkout.edit("models.py", COMPLETED, COMPLETED + NOTE)
+    done = checkout.alembic("-x", f"url={database}", "check")
+    assert done.returncode != 0
+    assert "'add_column'" in done.stdout + done.stderr
+    assert "description" in done.stdout + done.stderr
+    checkout.edit(*WITHOUT_DESCRIPTION)
+    assert checkout.alembic("-x", f"url={database}", "check").returncode == 0
+
+
+def _constants(revision: str) -> list[str]:
+    return [ast.unparse(node) for node in ast.parse(revision).body if isinstance(node, ast.Assign)]
 
 
 def _code(revision: str) -> list[str]:
@@ -84,16 +151,12 @@ def _code(revision: str) -> list[str]:
     tree = ast.parse(revision)
     for node in [tree, *(node for node in tree.body if isinstance(node, ast.FunctionDef))]:
         node.body = [part for part in node.body if not isinstance(getattr(part, "value", None), ast.Constant)]
-    module = ast.parse(revision)
-    constants = [ast.unparse(node) for node in module.body if isinstance(node, ast.Assign)]
-    return [*constants, *ast.unparse(tree).splitlines()]
+    return [*_constants(revision), *ast.unparse(tree).splitlines()]
 
 
 def test_at_the_head_there_is_nothing_to_write(checkout: Checkout, database: str):
-    url = ["-x", f"url={database}"]
-    assert checkout.alembic(*url, "check").returncode == 0
-    assert checkout.alembic(*url, "revision", "--autogenerate", "-m", "x", "--rev-id", NEXT).returncode == 0
-    written = (checkout.versions / f"{NEXT}_x.py").read_text()
+    assert checkout.alembic("-x", f"url={database}", "check").returncode == 0
+    written = checkout.revision(database, NEXT, "x")
     assert "op." not in written
     assert written.count("    pass\n") == 2
 
@@ -109,9 +172,7 @@ def test_a_type_of_sqlmodel_is_written_as_the_plain_type_behind_it(checkout: Che
     checkout.edit(
         "models.py", COMPLETED, COMPLETED + f"\n    {COLUMN}: str | None = Field(default=None, max_length=9)"
     )
-    url = ["-x", f"url={database}"]
-    assert checkout.alembic(*url, "revision", "--autogenerate", "-m", "x", "--rev-id", NEXT).returncode == 0
-    written = (checkout.versions / f"{NEXT}_x.py").read_text()
+    written = checkout.revision(database, NEXT, "x")
     assert f'sa.Column("{COLUMN}", sa.String(length=9), nullable=True)' in written
     assert "sqlmodel" not in written
 

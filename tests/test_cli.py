@@ -8,22 +8,35 @@ import sys
 from contextlib import suppress
 
 import pytest
-from typer.testing import CliRunner
 
 import todo_schema
+from tests.support.commands import call
+from tests.support.ports import refuse
 from tests.support.processes import clean_environment, run_python
 from tests.support.revisions import NEXT_VERSION, REVISIONS
-from todo_schema import SCHEMA_VERSION
+from tests.support.servers import Server, execute
+from tests.support.states import NO_ROW, STATES
+from todo_schema import SCHEMA_VERSION, State, upgrade
 from todo_schema import __main__ as entry
 from todo_schema.cli import app
 from todo_schema.exits import Exit
 
-COMMANDS = ["upgrade", "status", "check", "history", "plan", "sql", "downgrade", "stamp", "demo"]
-
-
-def call(*arguments, url=None):
-    environment = {"DATABASE_URL": url, "NO_COLOR": "1", "COLUMNS": "200", "TERMINAL_WIDTH": "200"}
-    return CliRunner().invoke(app, list(arguments), env=environment)
+COMMANDS = [
+    *(
+        "upgrade",
+        "status",
+        "clients",
+        "wait",
+        "contract",
+        "check",
+        "history",
+        "plan",
+        "sql",
+        "downgrade",
+        "stamp",
+    ),
+    "demo",
+]
 
 
 def test_a_database_goes_through_its_life_by_command(database):
@@ -125,6 +138,7 @@ def test_the_exit_codes_never_change():
         "LOCKED": 6,
         "UNREACHABLE": 7,
         "REFUSED": 8,
+        "CLIENTS": 9,
     }
 
 
@@ -135,6 +149,10 @@ def test_the_help_of_each_command_has_an_example_and_the_exit_codes(command):
     assert f"Example: todo-schema {command}" in result.stdout
     assert all(f"{code.value} " in result.stdout.split("Exit codes", 1)[1] for code in Exit)
     assert command in call("--help").stdout
+
+
+def test_every_command_is_listed_here():
+    assert {command.name or command.callback.__name__ for command in app.registered_commands} == set(COMMANDS)
 
 
 @pytest.mark.parametrize("schema", ["", "x" * 64])
@@ -209,3 +227,48 @@ def test_the_demonstration_shows_one_replica_that_migrates_and_a_second_boot_of_
     second = next(line for line in lines if line[:2] == ["second", "boot"])
     assert second[2:5] == ["1", "1", "1"]
     assert "task 1: Water the plants" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        (STATES[State.EMPTY], Exit.OUTDATED),
+        (STATES[State.TOO_NEW], Exit.TOO_NEW),
+        (NO_ROW, Exit.NOT_OURS),
+        ("DROP TABLE tasks", Exit.NOT_OURS),
+    ],
+)
+def test_wait_exits_as_check_does(upgraded_database: str, change: str, code: Exit):
+    execute(upgraded_database, change)
+    said = call("wait", "--timeout", "0", "--json", url=upgraded_database)
+    assert said.exit_code == code == call("check", url=upgraded_database).exit_code
+    assert set(json.loads(said.stdout)) >= {"error", "found", "needed", "cure"}
+    assert said.stderr == ""
+
+
+def test_wait_says_what_it_returns(upgraded_database: str):
+    said = call("wait", url=upgraded_database)
+    assert (said.exit_code, said.stdout, said.stderr) == (Exit.OK, "current\n", "")
+    execute(upgraded_database, STATES[State.AHEAD])
+    assert json.loads(call("wait", "--json", url=upgraded_database).stdout) == {"state": "ahead"}
+
+
+def test_wait_tells_a_server_that_is_not_there_from_one_that_refuses(server: Server):
+    with refuse() as nowhere:
+        assert call("wait", "--timeout", "0", url=nowhere).exit_code == Exit.UNREACHABLE
+    assert call("wait", url=server.url("no_such_database")).exit_code == Exit.REFUSED
+
+
+def test_wait_reports_in_lines_that_a_log_can_keep(database: str):
+    command = [sys.executable, "-m", "todo_schema", "wait", "--timeout", "60"]
+    environment = clean_environment({"DATABASE_URL": database})
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as waiter:
+        assert waiter.stderr
+        line = waiter.stderr.readline()
+        upgrade(database)
+        out, more = waiter.communicate(timeout=60)
+    assert line.startswith("waiting: found none of our tables in database ")
+    assert (waiter.returncode, out) == (Exit.OK, "current\n")
+    assert all(other.startswith("waiting: found ") for other in more.splitlines())

@@ -1,7 +1,7 @@
 """A migration that is killed at any moment leaves nothing half-made, and the next call ends at the head."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from itertools import cycle
@@ -12,6 +12,7 @@ import pytest
 from tests.support import forker, packages
 from tests.support.catalog_dump import dump
 from tests.support.clusters import Cluster
+from tests.support.faults import WAITING_FOR_A_LOCK, Fault, moments_of
 from tests.support.forker import Forker
 from tests.support.migrated import assert_migrated, empty
 from tests.support.proxy import Moment, Proxy
@@ -51,27 +52,6 @@ def async_replicas() -> Iterator[Forker]:
         yield running
 
 
-WAITING_FOR_A_LOCK = (
-    "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-)
-
-
-class Fault:
-    """Does something once, at one moment of one statement, known by its number or its text."""
-
-    def __init__(self, statement: int | str, moment: Moment, act: Callable[[int], None]) -> None:
-        self.statement = statement
-        self.moment = moment
-        self.act = act
-        self.happened = False
-
-    def __call__(self, connection: int, number: int, sql: str, moment: Moment) -> None:
-        is_it = self.statement in sql if isinstance(self.statement, str) else self.statement == number
-        if is_it and moment == self.moment and not self.happened:
-            self.happened = True
-            self.act(connection)
-
-
 def statements_of_a_run(server: Server, replicas: Forker) -> dict[int, str]:
     """The statements from an empty database to the head, on all connections, by their numbers."""
     told: dict[int, str] = {}
@@ -81,19 +61,6 @@ def statements_of_a_run(server: Server, replicas: Forker) -> dict[int, str]:
     server.drop_database(url)
     assert len(told) > 60
     return told
-
-
-def moments_of(statements: dict[int, str]) -> list[tuple[int, Moment]]:
-    """Before and inside each statement, and after each that ends a transaction.
-
-    After any other is, for the server, before the next one.
-    """
-    moments: list[tuple[int, Moment]] = []
-    for number, sql in statements.items():
-        moments += [(number, "before"), (number, "inside")]
-        if sql.startswith(("COMMIT", "ROLLBACK")):
-            moments.append((number, "after"))
-    return moments
 
 
 @pytest.fixture(scope="module")
@@ -174,7 +141,7 @@ def test_its_backend_may_be_killed_inside_and_between_the_statements(
 def test_the_server_may_be_restarted_in_mid_run(private_server: Cluster, replicas: Forker):
     statements = statements_of_a_run(private_server, replicas)
     *_, recorded = (
-        number for number, sql in statements.items() if 'INTO "public".todo_schema_history' in sql
+        number for number, sql in statements.items() if 'UPDATE "public".todo_schema_history' in sql
     )
     assert statements[recorded + 1] == "COMMIT"
     database = private_server.create_database()

@@ -1,7 +1,6 @@
 """The script of `sql()`, applied with psql: it does what `upgrade` and `downgrade` do, or stops and changes nothing."""
 
 import re
-import subprocess
 from pathlib import Path
 from uuid import uuid4
 
@@ -10,7 +9,7 @@ import pytest
 from sqlalchemy import text
 
 from tests.support.catalog_dump import dump
-from tests.support.processes import clean_environment
+from tests.support.psql import apply, psql
 from tests.support.revisions import BELOW, NEXT, NEXT_VERSION, REVISIONS
 from tests.support.servers import Server, execute
 from tests.support.states import AHEAD, NO_ROW, STATES, rows, version, with_package
@@ -21,7 +20,6 @@ from todo_schema import (
     UnversionedSchemaError,
     check,
     downgrade,
-    embedded,
     history,
     sql,
     sql_async,
@@ -32,24 +30,6 @@ from todo_schema.compatibility import HEAD
 from todo_schema.locks import try_lock_query
 
 ODD_SCHEMAS = ["todo", 'we"ird 100%', "it's", r"back\slash", "$todo_schema$", ":name :'x'", "Ünicode"]
-
-
-def psql(url: str, script: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [embedded.binaries() / "psql", "--no-psqlrc", "--quiet", url],
-        input=script,
-        check=False,
-        capture_output=True,
-        text=True,
-        env=clean_environment({"PGCLIENTENCODING": "UTF8"}),
-        timeout=60,
-    )
-
-
-def apply(url: str, script: str) -> None:
-    done = psql(url, script)
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
 
 
 def everything(url: str) -> tuple[object, ...]:

@@ -29,7 +29,7 @@ NO_TABLE_LOCK = (
     "                wire.run(bookkeeping.lock_statement(found.schema))\n",
     "",
 )
-NO_COMPARISON = ("runner.py", "        raise VersionMovedError(revision)\n", "        return\n")
+NO_COMPARISON = ("runner.py", "        raise VersionMovedError(found.schema)\n", "        return\n")
 
 # A project of its own with the same revision, and the env.py that `alembic init` writes, without its comments.
 STOCK_ENV = """

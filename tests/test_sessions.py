@@ -97,7 +97,7 @@ async def test_connect_args_and_server_settings_are_merged_with_ours(upgraded_da
     async with (
         session_factory(
             upgraded_database,
-            application_name="tasks-api",
+            service="tasks-api",
             connect_args={"command_timeout": 5, "server_settings": {"jit": "off"}},
         ) as factory,
         factory() as session,
@@ -108,7 +108,7 @@ async def test_connect_args_and_server_settings_are_merged_with_ours(upgraded_da
 
 async def test_the_name_in_the_url_goes_before_the_argument(upgraded_database: str):
     url = upgraded_database + ("&" if "?" in upgraded_database else "?") + "application_name=from-url"
-    async with session_factory(url, application_name="argument") as factory, factory() as session:
+    async with session_factory(url, service="argument") as factory, factory() as session:
         assert await one(session, "current_setting('application_name')") == "from-url"
 
 
@@ -237,8 +237,9 @@ async def test_an_engine_that_was_given_is_used_as_it_is_and_not_disposed_of(upg
 
 def test_options_for_making_an_engine_are_refused_beside_an_engine():
     engine = create_async_engine("postgresql+asyncpg://u@h/d")
-    with pytest.raises(TypeError, match="pooler, pool_size"):
-        session_factory(engine, pooler=False, pool_size=3)
+    told = r"together with service, pool_size\n.*\ncure: give service, pool_size to create_async_engine"
+    with pytest.raises(TypeError, match=told):
+        session_factory(engine, service="tasks-api", pool_size=3)
 
 
 async def test_a_closed_factory_can_be_used_again(factory: SessionFactory):
@@ -270,7 +271,7 @@ async def test_forty_tasks_at_once_through_a_pooler_in_transaction_mode(
 ):
     """Five server connections serve all; none keeps a prepared statement, and no start-up setting is refused."""
     url = pooler.url(upgraded_database)
-    async with session_factory(url, pooler=True, application_name="tasks-api", pool_size=40) as factory:
+    async with session_factory(url, pooler=True, service="tasks-api", pool_size=40) as factory:
 
         async def work(number: int) -> int:
             async with factory.begin() as session:

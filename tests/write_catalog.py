@@ -1,4 +1,4 @@
-"""Writes `migrations/catalog/NNN.txt`, the catalogue of each schema version, as its revisions make it.
+"""Writes `migrations/catalog/`: the catalogue of each schema version, and what each contract revision changes.
 
 For a maintainer who adds a revision: `make catalog`. A test compares the files with real databases.
 """
@@ -9,7 +9,8 @@ from pathlib import Path
 import psycopg
 
 from tests.support.servers import embedded_server
-from todo_schema import catalog
+from todo_schema import catalog, revisions
+from todo_schema.compatibility import Line, number_of
 from todo_schema.offline import script
 
 
@@ -23,34 +24,46 @@ class _Wire:
         return self._connection.execute(sql).fetchall()
 
 
-def catalog_at(server, version: int) -> dict[str, str]:
+def catalog_at(server, version: int, contract: str = "c000") -> dict[str, str]:
     """Return the catalogue of a fresh database that the offline script brought to a version."""
     url = server.create_database()
-    statements = "\n".join(
-        line for line in script("public", "base", f"{version:03d}").splitlines() if not line.startswith("\\")
-    )
+    scripts = [script("public", "base", f"{version:03d}"), script("public", "c000", contract)]
     with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(statements)
+        for text in scripts:
+            lines = [line for line in text.splitlines() if not line.startswith(("\\", "-- todo-schema"))]
+            connection.execute("\n".join(lines))
         connection.execute("SET search_path = public")
         return catalog.read(_Wire(connection), "public")
 
 
+def rendered(server, newest: int) -> dict[str, str]:
+    """Return the text of each file: that of each version up to the newest, and of each contract revision."""
+    texts = {f"{v:03d}.txt": catalog.render(catalog_at(server, v)) for v in range(1, newest + 1)}
+    return texts | {f"{r.revision}.txt": contract_at(server, r) for r in revisions.of(Line.CONTRACT)}
+
+
 def write_catalogs(server, folder: Path, newest: int) -> None:
-    """Write the file of each version up to the newest."""
-    for version in range(1, newest + 1):
-        file = folder / f"{version:03d}.txt"
-        file.write_text(catalog.render(catalog_at(server, version)), encoding="utf-8")
+    """Write every file."""
+    for name, text in rendered(server, newest).items():
+        (folder / name).write_text(text, encoding="utf-8")
+
+
+def contract_at(server, revision) -> str:
+    """Return what a contract revision changes, on the schema version that it requires."""
+    before = catalog_at(server, revision.requires, revisions.below(revision.revision))
+    after = catalog_at(server, revision.requires, revision.revision)
+    return catalog.render_contract(revision.requires, revision.floor, before, after)
 
 
 if __name__ == "__main__":
-    from todo_schema import SCHEMA_VERSION, history
+    from todo_schema import SCHEMA_VERSION
     from todo_schema.compatibility import HEAD
 
-    newest = history()[-1].revision
+    newest = revisions.of(Line.EXPAND)[-1].revision
     if newest != HEAD:
         sys.exit(
             f"found: revision {newest}, and SCHEMA_VERSION = {SCHEMA_VERSION}\nneeded: the same in both\n"
-            f"cure: SCHEMA_VERSION = {int(newest)} in compatibility.py"
+            f"cure: SCHEMA_VERSION = {number_of(newest)} in compatibility.py"
         )
     package = Path(sys.modules["todo_schema"].__file__).parent
     with embedded_server() as running:

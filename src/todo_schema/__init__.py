@@ -6,7 +6,7 @@ Importing this package reads no file and opens nothing; each name is loaded when
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from todo_schema.answers import check, check_async, status, status_async
+    from todo_schema.answers import check, check_async, clients, clients_async, status, status_async
     from todo_schema.autogenerate import include_object
     from todo_schema.changes import (
         downgrade,
@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     )
     from todo_schema.compatibility import PACKAGE_VERSION as __version__
     from todo_schema.compatibility import SCHEMA_VERSION, State
+    from todo_schema.contracting import contract, contract_async
     from todo_schema.errors import (
+        ClientsConnectedError,
+        ContractBlockedError,
         DatabaseRefusedError,
         DatabaseUnreachableError,
         ForeignVersionError,
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
         SchemaTooNewError,
         TodoSchemaError,
         UnknownRevisionError,
+        UnseenClientsError,
         UnversionedSchemaError,
         WrongEventLoopError,
     )
@@ -47,14 +51,19 @@ if TYPE_CHECKING:
         PlannedStep,
         Progress,
         Revision,
-        Status,
     )
     from todo_schema.sessions import SessionFactory, session_factory
+    from todo_schema.standing import Client, Clients, PendingContract, Status
+    from todo_schema.waiting import wait, wait_async
 
 __all__ = [
     "SCHEMA_VERSION",
     "AppliedStep",
     "ChangeReport",
+    "Client",
+    "Clients",
+    "ClientsConnectedError",
+    "ContractBlockedError",
     "Conversation",
     "DatabaseRefusedError",
     "DatabaseUnreachableError",
@@ -66,6 +75,7 @@ __all__ = [
     "MigrationFailedError",
     "MigrationLockedError",
     "MissingExtraError",
+    "PendingContract",
     "Plan",
     "PlannedStep",
     "Progress",
@@ -81,12 +91,17 @@ __all__ = [
     "Task",
     "TodoSchemaError",
     "UnknownRevisionError",
+    "UnseenClientsError",
     "UnversionedSchemaError",
     "User",
     "WrongEventLoopError",
     "__version__",
     "check",
     "check_async",
+    "clients",
+    "clients_async",
+    "contract",
+    "contract_async",
     "downgrade",
     "downgrade_async",
     "history",
@@ -103,17 +118,22 @@ __all__ = [
     "status_async",
     "upgrade",
     "upgrade_async",
+    "wait",
+    "wait_async",
 ]
 
 _HOMES = {
-    "answers": ("check", "status"),
+    "answers": ("check", "clients", "status"),
     "autogenerate": ("include_object",),
     "changes": ("downgrade", "stamp", "upgrade"),
     "compatibility": ("SCHEMA_VERSION", "State"),
+    "contracting": ("contract",),
     "models": ("Conversation", "Message", "Task", "User"),
     "preview": ("history", "plan", "sql"),
-    "reports": ("AppliedStep", "ChangeReport", "Plan", "PlannedStep", "Progress", "Revision", "Status"),
+    "reports": ("AppliedStep", "ChangeReport", "Plan", "PlannedStep", "Progress", "Revision"),
     "sessions": ("SessionFactory", "session_factory"),
+    "standing": ("Client", "Clients", "PendingContract", "Status"),
+    "waiting": ("wait",),
 }
 
 

@@ -4,8 +4,17 @@ All of it is SQL text, so that the offline script says to psql exactly what the 
 """
 
 import socket
+from dataclasses import dataclass
 
-from todo_schema.compatibility import BASE, HISTORY_TABLE, PACKAGE_VERSION, VERSION_TABLE, ordinal_of
+from todo_schema.compatibility import (
+    CHANNEL,
+    HISTORY_TABLE,
+    PACKAGE_VERSION,
+    VERSION_TABLE,
+    Line,
+    revision_at,
+)
+from todo_schema.leases import floor_query
 from todo_schema.quoting import identifier, literal
 
 # How long a step queues for a lock, and others behind it, before it lets go and tries again.
@@ -130,24 +139,60 @@ def versions_query(schema: str) -> str:
     return f"SELECT version_num::text FROM {identifier(schema)}.{VERSION_TABLE}"
 
 
-def write_version_statements(schema: str, revision: str) -> tuple[str, str]:
-    """Return the statements that replace the expand line's row of the version table; `base` leaves none."""
-    table = f"{identifier(schema)}.{VERSION_TABLE}"
-    return (
-        f"DELETE FROM {table} WHERE version_num !~ '^c[0-9]+$'",
-        f"INSERT INTO {table} SELECT {literal(revision)} WHERE {literal(revision)} <> {literal(BASE)}",
-    )
+@dataclass(frozen=True)
+class Step:
+    """What the version table and the history are to say after a step.
+
+    Attributes:
+        line: The line of revisions that it belongs to.
+        number: Where the line is then; 0 before its first revision.
+        action: What is done: upgrade, downgrade, stamp or adopt.
+        checksum: SHA-256 of the revision file; None for number 0.
+        floor: The floor from then on; None leaves it.
+
+    """
+
+    line: Line
+    number: int
+    action: str
+    checksum: str | None
+    floor: int | None = None
+
+    @property
+    def revision(self) -> str:
+        """The revision that the line is at then."""
+        return revision_at(self.line, self.number)
 
 
-def record_statement(schema: str, revision: str, action: str, checksum: str | None, host: str) -> str:
-    """Return the statement that adds one row to the history, timed from the start of its transaction."""
-    table = f"{identifier(schema)}.{HISTORY_TABLE}"
-    return f"""INSERT INTO {table}
+def record_statement(schema: str, step: Step, host: str) -> str:
+    """Return the statement that adds a step to the history. It goes first: the floor is raised before anything.
+
+    Columns are named, and an insert of ours has to succeed for ever: whoever adds one later gives it a default.
+    """
+    floor = f"coalesce({floor_query(schema)}, 1)" if step.floor is None else str(step.floor)
+    return f"""INSERT INTO {identifier(schema)}.{HISTORY_TABLE}
     (revision, line, ordinal, action, floor, package_version, checksum, duration, host, application_name)
-SELECT {literal(revision)}, 'expand', {ordinal_of(revision) or 0}, {literal(action)}, coalesce(max(floor), 1),
-       {literal(PACKAGE_VERSION)}, {literal(checksum) if checksum else "NULL"},
-       clock_timestamp() - transaction_timestamp(), {literal(host)}, current_setting('application_name')
-FROM {table}"""
+SELECT {literal(step.revision)}, {literal(step.line)}, {step.number}, {literal(step.action)}, {floor},
+       {literal(PACKAGE_VERSION)}, {literal(step.checksum) if step.checksum else "NULL"},
+       interval '0', {literal(host)}, current_setting('application_name')"""
+
+
+def finish_statements(schema: str, step: Step) -> tuple[str, ...]:
+    """Return the statements that end a step: the line's row of the version table, the time, and word to listeners."""
+    home = identifier(schema)
+    table = f"{home}.{VERSION_TABLE}"
+    is_of_line = "~" if step.line is Line.CONTRACT else "!~"
+    news = (
+        f"json_build_object('schema', {literal(schema)}, 'line', line, 'revision', revision, 'floor', floor)"
+    )
+    return (
+        f"DELETE FROM {table} WHERE version_num {is_of_line} '^c[0-9]+$'",
+        *([f"INSERT INTO {table} VALUES ({literal(step.revision)})"] if step.number else []),
+        f"""UPDATE {home}.{HISTORY_TABLE}
+SET applied_at = clock_timestamp(), duration = clock_timestamp() - transaction_timestamp()
+WHERE id = (SELECT max(id) FROM {home}.{HISTORY_TABLE})
+RETURNING pg_notify('{CHANNEL}', {news}::text)""",
+    )
 
 
 def this_host() -> str:

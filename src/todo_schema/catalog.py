@@ -2,14 +2,21 @@
 
 A catalogue is a set of facts, each a name and a definition in PostgreSQL's own words:
 `column tasks.title` is `text not null`. The facts of each released version are a file beside the revisions,
-read off a database that the revisions made.
+read off a database that the revisions made; those of a contract revision are what it takes away and adds.
 """
 
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from todo_schema.compatibility import BOOKKEEPING_TABLES, ENTITY_TABLES, ordinal_of
+from todo_schema.compatibility import (
+    BOOKKEEPING_TABLES,
+    ENTITY_TABLES,
+    Line,
+    contract_ordinal_of,
+    ordinal_of,
+    revision_at,
+)
 from todo_schema.quoting import identifier, literal
 from todo_schema.wire import Wire, transaction
 
@@ -44,16 +51,87 @@ def known_versions() -> list[int]:
     return sorted((ordinal for ordinal in ordinals if ordinal is not None), reverse=True)
 
 
+@dataclass(frozen=True)
+class Contract:
+    """A contract revision, as far as it can be known without running it.
+
+    Attributes:
+        number: Its place in the contract line, 1 for `c001`.
+        requires: The schema version that a database must have before it is applied.
+        floor: The oldest schema version whose package may use the database afterwards.
+        removed: The facts that it takes away.
+        added: The facts that it adds.
+
+    """
+
+    number: int
+    requires: int
+    floor: int
+    removed: frozenset[tuple[str, str]]
+    added: frozenset[tuple[str, str]]
+
+    @property
+    def revision(self) -> str:
+        """The revision, `c001`."""
+        return revision_at(Line.CONTRACT, self.number)
+
+    def apply(self, before: Catalog) -> Catalog:
+        """Return the catalogue after it."""
+        kept = {name: value for name, value in before.items() if (name, value) not in self.removed}
+        return kept | dict(self.added)
+
+
 @cache
-def expected(version: int) -> Catalog:
-    """Return the catalogue that a database at this schema version has. Raises FileNotFoundError if unknown."""
+def contracts() -> tuple[Contract, ...]:
+    """Return the contract revisions of this package, in order."""
+    ordinals = sorted(filter(None, (contract_ordinal_of(file.stem) for file in _FOLDER.glob("c*.txt"))))
+    return tuple(_read_contract(number) for number in ordinals)
+
+
+def _read_contract(number: int) -> Contract:
+    text = (_FOLDER / f"{revision_at(Line.CONTRACT, number)}.txt").read_text(encoding="utf-8")
+    requires, floor, *lines = (line.split(_SEPARATOR, 1) for line in text.splitlines())
+    changes = [(name[:2], name[2:], value) for name, value in lines]
+    return Contract(
+        number,
+        int(requires[1]),
+        int(floor[1]),
+        frozenset((name, value) for sign, name, value in changes if sign == "- "),
+        frozenset((name, value) for sign, name, value in changes if sign == "+ "),
+    )
+
+
+def floor_after(number: int) -> int:
+    """Return the floor that the contract line asks for where it is at a place that this package knows."""
+    return max((step.floor for step in contracts() if step.number <= number), default=1)
+
+
+@cache
+def expected(version: int, contract: int = 0) -> Catalog:
+    """Return the catalogue of a database at this schema version, and at this place of the contract line.
+
+    Raises FileNotFoundError where the version is unknown; contract revisions that are unknown change nothing.
+    """
     lines = (_FOLDER / f"{version:03d}.txt").read_text(encoding="utf-8").splitlines()
-    return dict(line.split(_SEPARATOR, 1) for line in lines)
+    facts = dict(line.split(_SEPARATOR, 1) for line in lines)
+    for step in contracts():
+        if step.number <= contract:
+            facts = step.apply(facts)
+    return facts
 
 
 def render(catalog: Catalog) -> str:
     """Return the catalogue as the text of its file, sorted by name."""
     return "".join(f"{name}{_SEPARATOR}{catalog[name]}\n" for name in sorted(catalog))
+
+
+def render_contract(requires: int, floor: int, before: Catalog, after: Catalog) -> str:
+    """Return what a contract revision changes as the text of its file."""
+    changes = [f"- {name}{_SEPARATOR}{value}" for name, value in sorted(before.items() - after.items())]
+    changes += [f"+ {name}{_SEPARATOR}{value}" for name, value in sorted(after.items() - before.items())]
+    return "".join(
+        f"{line}\n" for line in [f"requires{_SEPARATOR}{requires}", f"floor{_SEPARATOR}{floor}", *changes]
+    )
 
 
 def entities(catalog: Catalog) -> Catalog:
@@ -62,7 +140,7 @@ def entities(catalog: Catalog) -> Catalog:
 
 
 def names_only(catalog: Catalog) -> frozenset[str]:
-    """Return the tables and columns of a catalogue: what an older package still finds in a newer database."""
+    """Return the tables and columns of a catalogue: what a package needs to find."""
     return frozenset(name for name in catalog if name.startswith(("table ", "column ")))
 
 

@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from todo_schema import boot_check, inspection
-from todo_schema.compatibility import BOOKKEEPING_TABLES, SCHEMA_VERSION, State
+from todo_schema.compatibility import BOOKKEEPING_TABLES, SCHEMA_VERSION, Line, State, number_of
 from todo_schema.connections import blocking, in_greenlet, in_loop
 from todo_schema.diagnosis import missing_right, read_only
 from todo_schema.reports import ChangeReport, Progress
@@ -95,6 +95,7 @@ def downgrade(
     url: Address,
     *,
     to: str | int,
+    allow_unseen: bool = False,
     schema: str | None = None,
     timeout: float = DEFAULT_TIMEOUT,
     pooler: bool | None = None,
@@ -102,11 +103,14 @@ def downgrade(
 ) -> ChangeReport:
     """Undo revisions, newest first, until the database is at `to`.
 
-    The docstring of each revision (`history()`) says what undoing it loses.
+    The docstring of each revision (`history()`) says what undoing it loses. A contract revision is undone before
+    the revision that it requires; then the floor falls again.
 
     Args:
         url: As for `upgrade`.
-        to: The revision to stop at, `1` or `"001"`; `"base"` undoes everything. There is no default.
+        to: The revision to stop at, `1` or `"001"`; `"base"` undoes everything; `"c001"` and `"c000"`, for none,
+            undo contract revisions alone. There is no default.
+        allow_unseen: Go on although services may be connected that hold no lease, because a pooler is in between.
         schema: As for `upgrade`.
         timeout: As for `upgrade`.
         pooler: As for `upgrade`.
@@ -118,18 +122,22 @@ def downgrade(
     Raises:
         UnknownRevisionError: This package has no revision `to`, or it is above the database's.
         SchemaTooNewError: The database is newer than this package, which cannot undo what it does not know.
+        ClientsConnectedError: Services are connected that need what would be undone; `clients` lists them. That
+            revision stays; those above it were undone.
+        UnseenClientsError: Such services may be connected behind a pooler. Nothing was changed.
         TodoSchemaError: Whatever `upgrade` raises.
 
     """
     database = blocking(url, schema=schema, pooler=pooler)
     del url
-    return _downgrade(database, to, timeout, progress)
+    return _downgrade(database, to, timeout, progress, allow_unseen=allow_unseen)
 
 
 async def downgrade_async(
     url: AsyncAddress,
     *,
     to: str | int,
+    allow_unseen: bool = False,
     schema: str | None = None,
     timeout: float = DEFAULT_TIMEOUT,  # noqa: ASYNC109  # bounds a wait for locks
     pooler: bool | None = None,
@@ -138,7 +146,7 @@ async def downgrade_async(
     """Do what `downgrade` does in a running event loop."""
     database = in_loop(url, schema=schema, pooler=pooler)
     del url
-    return await in_greenlet(lambda: _downgrade(database, to, timeout, progress))
+    return await in_greenlet(lambda: _downgrade(database, to, timeout, progress, allow_unseen=allow_unseen))
 
 
 def stamp(
@@ -153,7 +161,8 @@ def stamp(
 
     Args:
         url: As for `upgrade`.
-        revision: `1` or `"001"`; `"base"` forgets the version.
+        revision: `1` or `"001"`; `"base"` forgets the version. `"c001"` records the contract line, and its floor;
+            `"c000"` forgets that.
         schema: As for `upgrade`.
         timeout: As for `upgrade`.
         pooler: As for `upgrade`.
@@ -202,15 +211,16 @@ def _upgrade(
         verdict.refuse(found)
         if found.state is State.AHEAD:
             log_ahead(found)
-            return ChangeReport(found.schema, found.state, found.state, found.version, found.version)
-        _require_writable(found)
+            same = found.state, found.state, found.version, found.version, found.floor, found.floor
+            return ChangeReport(found.schema, *same)
+        require_writable(found)
         from todo_schema import migration  # noqa: PLC0415  # imports Alembic
 
         def is_done() -> bool:
             return boot_check.is_current(wire, found.schema)
 
         with migration.guarded(
-            wire, found, database, timeout=timeout, is_done=is_done, progress=progress or _ignore
+            wire, found, database, timeout=timeout, is_done=is_done, progress=progress or ignore
         ) as (work, waited):
             if work is None:
                 return migration.report(found, inspection.read_alone(wire, found.schema), [], waited)
@@ -224,15 +234,25 @@ def _downgrade(
     to: str | int,
     timeout: float,
     progress: Listener | None,
+    *,
+    allow_unseen: bool,
 ) -> ChangeReport:
-    from todo_schema import migration, revisions  # noqa: PLC0415  # imports Alembic
+    from todo_schema import leaseholders, migration, revisions  # noqa: PLC0415  # imports Alembic
 
     target = revisions.find(to)
     with database.wire() as wire:
         found = inspection.read_alone(wire, database.schema)
-        _require_writable(found)
+        require_writable(found)
+        needs = [
+            step
+            for step in revisions.undue(found.version, found.contract, target)
+            if step.line is Line.EXPAND
+        ]
+        if needs and not allow_unseen:
+            first, pooled = number_of(needs[-1].revision), database.is_pooled(wire)
+            leaseholders.refuse_unseen(wire, found, "a downgrade", first, SCHEMA_VERSION, pooled=pooled)
         with migration.guarded(
-            wire, found, database, timeout=timeout, is_done=_never, progress=progress or _ignore
+            wire, found, database, timeout=timeout, is_done=never, progress=progress or ignore
         ) as (work, waited):
             assert work is not None  # noqa: S101  # it is never done before it has begun
             with work.connection() as connection:
@@ -246,8 +266,8 @@ def _stamp(database: Database, revision: str | int, timeout: float) -> ChangeRep
     target = revisions.find(revision)
     with database.wire() as wire:
         found = inspection.read_alone(wire, database.schema)
-        _require_writable(found)
-        with migration.guarded(wire, found, database, timeout=timeout, is_done=_never, progress=_ignore) as (
+        require_writable(found)
+        with migration.guarded(wire, found, database, timeout=timeout, is_done=never, progress=ignore) as (
             work,
             waited,
         ):
@@ -267,7 +287,8 @@ def log_ahead(found: Found) -> None:
     )
 
 
-def _require_writable(found: Found) -> None:
+def require_writable(found: Found) -> None:
+    """Raise where this role cannot change the tables: ReadOnlyDatabaseError, InsufficientPrivilegeError."""
     if found.read_only:
         raise read_only(found)
     # Where our tables exist already their owner may migrate them without the right to create others.
@@ -275,9 +296,10 @@ def _require_writable(found: Found) -> None:
         raise missing_right(found, "it may not create tables")
 
 
-def _never() -> bool:
+def never() -> bool:
+    """Stand in for a question whose answer is no."""
     return False
 
 
-def _ignore(progress: Progress) -> None:
+def ignore(progress: Progress) -> None:
     """Stand in for a callback that was not given."""

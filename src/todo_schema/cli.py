@@ -1,18 +1,15 @@
 """The commands: the public functions, for a terminal and for programs (`--json`). Needs the extra `cli`."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.console import Console
 
 import todo_schema
-from todo_schema import Progress, TodoSchemaError
 from todo_schema.compatibility import HEAD
-from todo_schema.exits import EXPLANATION, code_of
+from todo_schema.exits import EXPLANATION
+from todo_schema.terminal import answering, indented, show, showing_progress
 
 app = typer.Typer(
     help="Upgrade and inspect the todo_schema of a PostgreSQL database.",
@@ -53,6 +50,12 @@ Pooler = Annotated[
 ]
 Timeout = Annotated[float, typer.Option(help="Seconds to wait for other processes and for locks.")]
 Retry = Annotated[float, typer.Option(help="Seconds to try again while the server cannot be reached.")]
+AllowUnseen = Annotated[
+    bool,
+    typer.Option(
+        "--allow-unseen", help="Go on although clients of a pooler, which hold no lease, are not seen."
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, for programs.")]
 
 
@@ -84,11 +87,11 @@ def upgrade(
 
     Example: [bold]todo-schema upgrade --connect-retry 30[/bold]
     """
-    with _answering(as_json), _progress(as_json) as progress:
+    with answering(as_json), showing_progress(as_json) as progress:
         report = todo_schema.upgrade(
             url, schema=schema, timeout=timeout, connect_retry=connect_retry, pooler=pooler, progress=progress
         )
-    _print(report, as_json)
+    show(report, as_json)
 
 
 @command()
@@ -97,8 +100,62 @@ def status(url: Url, schema: Schema = None, pooler: Pooler = None, as_json: Json
 
     Example: [bold]todo-schema status --json | jq .state[/bold]
     """
-    with _answering(as_json):
-        _print(todo_schema.status(url, schema=schema, pooler=pooler), as_json)
+    with answering(as_json):
+        show(todo_schema.status(url, schema=schema, pooler=pooler), as_json)
+
+
+@command()
+def clients(url: Url, schema: Schema = None, pooler: Pooler = None, as_json: Json = False) -> None:
+    """Say who is connected, at which schema version, and what the next contract step waits for.
+
+    Example: [bold]todo-schema clients[/bold]
+    """
+    with answering(as_json):
+        show(todo_schema.clients(url, schema=schema, pooler=pooler), as_json)
+
+
+@command()
+def wait(
+    url: Url,
+    schema: Schema = None,
+    timeout: Annotated[float, typer.Option(help="Seconds to wait at most.")] = 300.0,
+    pooler: Pooler = None,
+    as_json: Json = False,
+) -> None:
+    """Wait until somebody else has upgraded the database: for init containers. Exits 4 at once where it is too new.
+
+    Example: [bold]todo-schema wait --timeout 120 && start-the-service[/bold]
+    """
+    with answering(as_json), showing_progress(as_json) as progress:
+        state = todo_schema.wait(url, schema=schema, timeout=timeout, pooler=pooler, progress=progress)
+    typer.echo(json.dumps({"state": state}) if as_json else state)
+
+
+@command()
+def contract(
+    url: Url,
+    to: Annotated[str | None, typer.Option(help="Contract revision to stop at.", show_default=False)] = None,
+    allow_unseen: AllowUnseen = False,
+    schema: Schema = None,
+    timeout: Timeout = 300.0,
+    pooler: Pooler = None,
+    as_json: Json = False,
+) -> None:
+    """Remove what only older packages used. Refused, with exit code 9, while a service below the floor is connected.
+
+    Example: [bold]todo-schema contract --to c001[/bold]
+    """
+    with answering(as_json), showing_progress(as_json) as progress:
+        report = todo_schema.contract(
+            url,
+            to=to,
+            allow_unseen=allow_unseen,
+            schema=schema,
+            timeout=timeout,
+            pooler=pooler,
+            progress=progress,
+        )
+    show(report, as_json)
 
 
 @command()
@@ -114,7 +171,7 @@ def check(
 
     Example: [bold]todo-schema check --deep && start-the-service[/bold]
     """
-    with _answering(as_json):
+    with answering(as_json):
         state = todo_schema.check(url, schema=schema, deep=deep, connect_retry=connect_retry, pooler=pooler)
     typer.echo(json.dumps({"state": state}) if as_json else state)
 
@@ -131,13 +188,13 @@ def history(
 
     Example: [bold]todo-schema history --verbose[/bold]
     """
-    with _answering(as_json):
+    with answering(as_json):
         revisions = todo_schema.history(url, schema=schema, pooler=pooler)
     if as_json:
         typer.echo(json.dumps([revision.as_dict() for revision in revisions]))
         return
     for revision in revisions:
-        typer.echo(f"{revision}\n{_indented(revision.details)}" if verbose else revision)
+        typer.echo(f"{revision}\n{indented(revision.details)}" if verbose else revision)
 
 
 @command()
@@ -146,14 +203,14 @@ def plan(url: Url, schema: Schema = None, pooler: Pooler = None, as_json: Json =
 
     Example: [bold]todo-schema plan --schema todo[/bold]
     """
-    with _answering(as_json):
+    with answering(as_json):
         found = todo_schema.plan(url, schema=schema, pooler=pooler)
     if as_json:
-        _print(found, as_json)
+        show(found, as_json)
         return
     typer.echo(found)
-    for step in found.steps:
-        typer.echo(f"\n-- {step}\n{_indented(step.details, '--   ')}\n\n{step.sql}")
+    for step in (*found.steps, *found.contract):
+        typer.echo(f"\n-- {step}\n{indented(step.details, '--   ')}\n\n{step.sql}")
 
 
 @command()
@@ -173,7 +230,7 @@ def sql(
 
     Example: [bold]todo-schema sql --from 001 --to base | psql "$DATABASE_URL"[/bold]
     """
-    with _answering(as_json=False):
+    with answering(as_json=False):
         script = todo_schema.sql(url, start=start, to=to, schema=schema, pooler=pooler)
     typer.echo(script, nl=False)
 
@@ -181,7 +238,14 @@ def sql(
 @command()
 def downgrade(
     url: Url,
-    to: Annotated[str, typer.Option(help="Revision to stop at; base undoes everything.", show_default=False)],
+    to: Annotated[
+        str,
+        typer.Option(
+            help="Revision to stop at; base undoes everything, c000 the contract revisions.",
+            show_default=False,
+        ),
+    ],
+    allow_unseen: AllowUnseen = False,
     schema: Schema = None,
     timeout: Timeout = 300.0,
     pooler: Pooler = None,
@@ -191,11 +255,17 @@ def downgrade(
 
     Example: [bold]todo-schema downgrade --to 001[/bold]
     """
-    with _answering(as_json), _progress(as_json) as progress:
+    with answering(as_json), showing_progress(as_json) as progress:
         report = todo_schema.downgrade(
-            url, to=to, schema=schema, timeout=timeout, pooler=pooler, progress=progress
+            url,
+            to=to,
+            allow_unseen=allow_unseen,
+            schema=schema,
+            timeout=timeout,
+            pooler=pooler,
+            progress=progress,
         )
-    _print(report, as_json)
+    show(report, as_json)
 
 
 @command()
@@ -211,9 +281,9 @@ def stamp(
 
     Example: [bold]todo-schema stamp 001[/bold]
     """
-    with _answering(as_json):
+    with answering(as_json):
         report = todo_schema.stamp(url, revision, schema=schema, timeout=timeout, pooler=pooler)
-    _print(report, as_json)
+    show(report, as_json)
 
 
 @command()
@@ -226,52 +296,5 @@ def demo(
     """
     from todo_schema.demo import run  # noqa: PLC0415  # another extra
 
-    with _answering(as_json=False):
+    with answering(as_json=False):
         run(replicas)
-
-
-@contextmanager
-def _answering(as_json: bool) -> Iterator[None]:
-    """Turn an error into its text, or its JSON, and its exit code."""
-    try:
-        yield
-    except TodoSchemaError as error:
-        if as_json:
-            facts: dict[str, Any] = {"error": type(error).__name__, "found": error.found}
-            facts |= {"needed": error.needed, "cure": error.cure}
-            typer.echo(json.dumps(facts | {"differences": getattr(error, "differences", ())}))
-        else:
-            Console(stderr=True, highlight=False, soft_wrap=True).print(str(error), markup=False, style="red")
-        raise typer.Exit(code_of(error)) from None
-
-
-@contextmanager
-def _progress(as_json: bool) -> Iterator[Any]:
-    """Give a callback that shows what is happening: moving on a terminal, a line each elsewhere."""
-    if as_json:
-        yield None
-        return
-    console = Console(stderr=True, highlight=False)
-    if not console.is_terminal:
-        yield lambda progress: typer.echo(_line(progress), err=True)
-        return
-    with console.status("connecting") as spinner:
-
-        def show(progress: Progress) -> None:
-            if progress.event == "applied":
-                console.print(_line(progress), markup=False)
-            spinner.update(progress.text.replace("[", r"\["))
-
-        yield show
-
-
-def _line(progress: Progress) -> str:
-    return f"done {progress}" if progress.event == "applied" else progress.text
-
-
-def _print(report: Any, as_json: bool) -> None:
-    typer.echo(json.dumps(report.as_dict()) if as_json else report)
-
-
-def _indented(text: str, prefix: str = "    ") -> str:
-    return "\n".join(f"{prefix}{line}" for line in text.splitlines())

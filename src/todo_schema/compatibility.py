@@ -19,6 +19,19 @@ BOOKKEEPING_TABLES: Final = frozenset({VERSION_TABLE, HISTORY_TABLE})
 ENTITY_TABLES: Final = frozenset({"conversations", "messages", "tasks", "users"})
 
 
+# What tells of each step, to whoever listens: `LISTEN todo_schema`.
+CHANNEL: Final = "todo_schema"
+
+
+class Line(StrEnum):
+    """A line of revisions. Each is in order, has one head, and one row in the version table."""
+
+    EXPAND = "expand"
+    """`001`, `002`, …: they only add or relax, so that every older package keeps working."""
+    CONTRACT = "contract"
+    """`c001`, `c002`, …: they remove or tighten what only older packages used, and raise the floor."""
+
+
 class State(StrEnum):
     """How a database stands to this package."""
 
@@ -67,6 +80,23 @@ def ordinal_of(revision: str) -> int | None:
     return ordinal if ordinal > 0 and revision == f"{ordinal:03d}" else None
 
 
-def is_contract(revision: str) -> bool:
-    """Tell whether a revision belongs to the contract line: `c001`."""
-    return revision.startswith("c") and ordinal_of(revision[1:]) is not None
+def contract_ordinal_of(revision: str) -> int | None:
+    """Return the ordinal of a contract revision, `c001` → 1, or None for any other text."""
+    return ordinal_of(revision[1:]) if revision.startswith("c") else None
+
+
+def line_of(revision: str) -> Line:
+    """Return the line that a revision of ours, `base` or `c000` belongs to."""
+    return Line.CONTRACT if revision.startswith("c") else Line.EXPAND
+
+
+def number_of(revision: str) -> int:
+    """Return the place of a revision in its line: 0 for `base` and `c000`, which come before the first."""
+    return ordinal_of(revision) or contract_ordinal_of(revision) or 0
+
+
+def revision_at(line: Line, number: int) -> str:
+    """Return the revision at a place of a line: `base` and `c000` are the two zeros."""
+    if line is Line.CONTRACT:
+        return f"c{number:03d}"
+    return f"{number:03d}" if number else BASE

@@ -24,6 +24,7 @@ from todo_schema.drivers import (
     wait_for,
 )
 from todo_schema.errors import DatabaseUnreachableError, InvalidUrlError, TodoSchemaError
+from todo_schema.leases import EXEMPT
 from todo_schema.quoting import identifier
 
 if TYPE_CHECKING:
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
     from todo_schema.urls import DatabaseUrl
-    from todo_schema.wire import Wire
 
     Address = str | URL | Engine | Connection
     AsyncAddress = str | URL | AsyncEngine | AsyncConnection
@@ -58,8 +58,10 @@ class Database:
         url: DatabaseUrl | None = None,
         engine: Engine | None = None,
         problem: Exception | None = None,
+        pooler: bool | None = None,
     ) -> None:
         self.schema = schema
+        self._pooler = pooler
         self._is_async = is_async
         self._url = url
         self._engine = engine
@@ -86,8 +88,14 @@ class Database:
         else:
             time.sleep(seconds)
 
+    def is_pooled(self, wire: ClosableWire) -> bool:
+        """Tell whether a pooler stands in between: by what the caller says, or by what the server says."""
+        if self._pooler is not None:
+            return self._pooler
+        return wire.run(f"SELECT WHERE pg_backend_pid() = {wire.server_pid}") == 0
+
     @contextmanager
-    def wire(self, *, connect_retry: float = 0.0) -> Iterator[Wire]:
+    def wire(self, *, connect_retry: float = 0.0) -> Iterator[ClosableWire]:
         """Open one bare connection, and explain what goes wrong on it.
 
         Args:
@@ -129,7 +137,8 @@ class Database:
         engine = self._new_engine() if self._engine is None else sibling(self._engine)
         problem: TodoSchemaError | None = None
         try:
-            connection = engine.connect().execution_options(isolation_level="READ COMMITTED")
+            with _without_lease():
+                connection = engine.connect().execution_options(isolation_level="READ COMMITTED")
         except Exception as error:  # noqa: BLE001  # each driver has its own; all become one of ours
             problem = connection_error(error, self.address)
         if problem is not None:
@@ -162,7 +171,8 @@ class Database:
 
     def _connect(self) -> ClosableWire:
         if self._engine is not None:
-            return EngineWire(sibling(self._engine))
+            with _without_lease():
+                return EngineWire(sibling(self._engine))
         assert self._url is not None  # noqa: S101  # a Database has a URL, an engine or a problem
         return connect_in_loop(self._url) if self._is_async else connect(self._url)
 
@@ -197,7 +207,7 @@ def blocking(address: Address, *, schema: str | None = None, pooler: bool | None
     if not isinstance(engine, Engine) or (engine.dialect.is_async and not is_in_loop()):
         needed = "a URL, an Engine or a Connection, or the function of the same name that ends in _async"
         return _unusable(address, schema, needed)
-    return _from_engine(engine, schema)
+    return _from_engine(engine, schema, pooler)
 
 
 def in_loop(address: AsyncAddress, *, schema: str | None = None, pooler: bool | None = None) -> Database:
@@ -212,7 +222,7 @@ def in_loop(address: AsyncAddress, *, schema: str | None = None, pooler: bool | 
         # Types say that this cannot be; callers without a type checker do it.
         needed = "a URL, an AsyncEngine or an AsyncConnection, or the function without _async"  # type: ignore[unreachable]
         return _unusable(address, schema, needed)
-    return _from_engine(engine.sync_engine, schema)
+    return _from_engine(engine.sync_engine, schema, pooler)
 
 
 async def in_greenlet(work: Callable[[], T]) -> T:
@@ -238,7 +248,17 @@ def _unusable(address: object, schema: str | None, needed: str) -> Database:
     return Database(schema, is_async=False, problem=TypeError(f"found: a url {kind}\nneeded: {needed}"))
 
 
-def _from_engine(engine: Engine, schema: str | None) -> Database:
+@contextmanager
+def _without_lease() -> Iterator[None]:
+    """Open connections of our own, also with the pool of a session factory, which would lease them."""
+    token = EXEMPT.set(True)
+    try:
+        yield
+    finally:
+        EXEMPT.reset(token)
+
+
+def _from_engine(engine: Engine, schema: str | None, pooler: bool | None) -> Database:
     problem = None
     if not is_known(engine):
         problem = InvalidUrlError(
@@ -249,13 +269,14 @@ def _from_engine(engine: Engine, schema: str | None) -> Database:
     if schema is None:
         # The engine of a session_factory(schema=...) says in this way where its tables are.
         schema = engine.get_execution_options().get("schema_translate_map", {}).get(None)
-    return Database(schema, is_async=engine.dialect.is_async, engine=engine, problem=problem)
+    return Database(schema, is_async=engine.dialect.is_async, engine=engine, problem=problem, pooler=pooler)
 
 
 def _from_url(url: str | URL, schema: str | None, *, is_async: bool, pooler: bool | None) -> Database:
     from todo_schema.urls import DatabaseUrl  # noqa: PLC0415  # imports SQLAlchemy
 
     try:
-        return Database(schema, is_async=is_async, url=DatabaseUrl.parse(url, pooler=pooler))
+        parsed = DatabaseUrl.parse(url, pooler=pooler)
+        return Database(schema, is_async=is_async, url=parsed, pooler=parsed.pooler or pooler)
     except InvalidUrlError as error:
         return Database(schema, is_async=is_async, problem=error.with_traceback(None))

@@ -52,4 +52,5 @@ def is_connection_lost(error: BaseException) -> bool:
         "OperationalError",
         "ConnectionDoesNotExistError",
         "InterfaceError",
+        "InternalClientError",  # of asyncpg, where the connection went between the parts of one answer
     }

@@ -6,18 +6,20 @@ import os
 import socket
 from contextlib import contextmanager, suppress
 from threading import Event, Timer
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from todo_schema.compatibility import PACKAGE_VERSION
 from todo_schema.wire import Wire
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator
 
     import psycopg
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import Connection, Dialect, Engine
 
     from todo_schema.urls import DatabaseUrl
+
+T = TypeVar("T")
 
 APPLICATION_NAME = f"todo-schema {PACKAGE_VERSION}"
 
@@ -30,6 +32,10 @@ class ClosableWire(Wire, Protocol):
     @property
     def closed(self) -> bool:
         """Whether the connection is closed, or was lost."""
+
+    @property
+    def server_pid(self) -> int:
+        """The process id that the server announced; a pooler announces another one than its server has."""
 
     def close(self) -> None:
         """Close the connection."""
@@ -53,6 +59,10 @@ class PsycopgWire:
     def closed(self) -> bool:
         return self._connection.closed
 
+    @property
+    def server_pid(self) -> int:
+        return self._connection.info.backend_pid
+
     def close(self) -> None:
         self._connection.close()
 
@@ -64,10 +74,7 @@ class AsyncPsycopgWire:
         self._connection = connection
 
     def run(self, sql: str, *, limit: float | None = None) -> int:
-        import asyncio  # noqa: PLC0415  # importing todo_schema costs nothing
-
-        statement = self._connection.execute(sql.encode(), prepare=False)
-        return _last_count(wait_for(asyncio.wait_for(statement, limit)))
+        return _last_count(wait_for(_within(limit, self._connection.execute(sql.encode(), prepare=False))))
 
     def fetch(self, sql: str) -> list[tuple[object, ...]]:
         cursor = wait_for(self._connection.execute(sql.encode(), prepare=False))
@@ -76,6 +83,10 @@ class AsyncPsycopgWire:
     @property
     def closed(self) -> bool:
         return self._connection.closed
+
+    @property
+    def server_pid(self) -> int:
+        return self._connection.info.backend_pid
 
     def close(self) -> None:
         wait_for(self._connection.close())
@@ -89,11 +100,9 @@ class AsyncpgWire:
         self._late = False
 
     def run(self, sql: str, *, limit: float | None = None) -> int:
-        import asyncio  # noqa: PLC0415  # importing todo_schema costs nothing
-
         # Not asyncpg's own timeout: it bounds neither the cancelling of a statement nor the one after it.
         try:
-            return _rows_of_tag(wait_for(asyncio.wait_for(self._connection.execute(sql), limit)))
+            return _rows_of_tag(wait_for(_within(limit, self._connection.execute(sql))))
         except TimeoutError:
             self._late = True
             raise
@@ -104,6 +113,10 @@ class AsyncpgWire:
     @property
     def closed(self) -> bool:
         return bool(self._connection.is_closed())
+
+    @property
+    def server_pid(self) -> int:
+        return int(self._connection.get_server_pid())
 
     def close(self) -> None:
         if self._late:
@@ -152,10 +165,7 @@ class EngineWire:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._connection = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-        adapter: Any = self._connection.connection.dbapi_connection
-        self._wire = _WIRES[engine.dialect.driver, engine.dialect.is_async](
-            adapter.driver_connection if engine.dialect.is_async else adapter
-        )
+        self._wire = wire_of(engine.dialect, self._connection.connection.dbapi_connection)
 
     def run(self, sql: str, *, limit: float | None = None) -> int:
         return self._wire.run(sql, limit=limit)
@@ -166,6 +176,10 @@ class EngineWire:
     @property
     def closed(self) -> bool:
         return self._wire.closed
+
+    @property
+    def server_pid(self) -> int:
+        return self._wire.server_pid
 
     def close(self) -> None:
         with suppress(Exception):
@@ -178,6 +192,13 @@ _WIRES: dict[tuple[str, bool], Callable[[Any], ClosableWire]] = {
     ("psycopg", True): AsyncPsycopgWire,
     ("asyncpg", True): AsyncpgWire,
 }
+
+
+def wire_of(dialect: Dialect, connection: Any) -> ClosableWire:
+    """Return a connection of a SQLAlchemy pool as its driver sees it; it has to be in autocommit."""
+    return _WIRES[dialect.driver, dialect.is_async](
+        connection.driver_connection if dialect.is_async else connection
+    )
 
 
 def is_known(engine: Engine) -> bool:
@@ -229,6 +250,15 @@ def _end(connection: psycopg.Connection[Any], finished: Event) -> None:
     if not finished.wait(_HEARD_WITHIN):
         with suppress(OSError), socket.socket(fileno=os.dup(connection.fileno())) as lost:
             lost.shutdown(socket.SHUT_RDWR)
+
+
+async def _within(seconds: float | None, answer: Awaitable[T]) -> T:
+    """Wait for an answer for so many seconds at most."""
+    import asyncio  # noqa: PLC0415  # importing todo_schema costs nothing
+
+    # Not asyncio.wait_for: before Python 3.12 a cancellation that comes together with the answer is lost in it.
+    async with asyncio.timeout(seconds):
+        return await answer
 
 
 def _last_count(cursor: Any) -> int:

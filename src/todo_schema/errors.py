@@ -1,5 +1,10 @@
 """The exceptions of todo_schema: one class for each thing that a caller can do about it."""
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from todo_schema.standing import Client
+
 
 class TodoSchemaError(Exception):
     """Anything that todo_schema refuses or could not do.
@@ -98,6 +103,25 @@ class MigrationFailedError(TodoSchemaError):
         super().__init__(found, needed, cure)
         self.args = (found, needed, cure, revision)  # what pickle and copy call the class with
         self.revision = revision
+
+
+class ClientsConnectedError(TodoSchemaError):
+    """Services are connected that need what would be removed: stop or replace them.
+
+    `clients` lists them.
+    """
+
+    def __init__(self, found: str, needed: str, cure: str, clients: tuple["Client", ...] = ()) -> None:
+        super().__init__(found, needed, cure)
+        self.clients = clients
+
+
+class ContractBlockedError(ClientsConnectedError):
+    """Services older than a contract step's floor are connected: stop or replace them."""
+
+
+class UnseenClientsError(TodoSchemaError):
+    """Behind a pooler there may be clients that no lease shows: make sure of them."""
 
 
 class WrongEventLoopError(TodoSchemaError, RuntimeError):

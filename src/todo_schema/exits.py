@@ -3,6 +3,8 @@
 from enum import IntEnum
 
 from todo_schema import (
+    ClientsConnectedError,
+    ContractBlockedError,
     DatabaseRefusedError,
     DatabaseUnreachableError,
     ForeignVersionError,
@@ -18,6 +20,7 @@ from todo_schema import (
     SchemaTooNewError,
     TodoSchemaError,
     UnknownRevisionError,
+    UnseenClientsError,
     UnversionedSchemaError,
 )
 
@@ -34,6 +37,7 @@ class Exit(IntEnum):
     LOCKED = 6
     UNREACHABLE = 7
     REFUSED = 8
+    CLIENTS = 9
 
 
 _CODES: dict[type[TodoSchemaError], Exit] = {
@@ -52,12 +56,15 @@ _CODES: dict[type[TodoSchemaError], Exit] = {
     InsufficientPrivilegeError: Exit.REFUSED,
     ReadOnlyDatabaseError: Exit.REFUSED,
     SchemaNotFoundError: Exit.REFUSED,
+    ClientsConnectedError: Exit.CLIENTS,
+    ContractBlockedError: Exit.CLIENTS,
+    UnseenClientsError: Exit.CLIENTS,
 }
 
 EXPLANATION = (
     "[bold]Exit codes[/bold]  0 fine; 1 a revision failed; 2 usage or URL; 3 database older than the package; "
     "4 database too new for it; 5 tables or version that are not ours; 6 locked by somebody else; "
-    "7 unreachable; 8 refused: credentials, TLS, a missing right, read-only"
+    "7 unreachable; 8 refused: credentials, TLS, a missing right, read-only; 9 it would break a connected service"
 )
 
 

@@ -9,13 +9,16 @@ from todo_schema.compatibility import (
     HISTORY_TABLE,
     SCHEMA_VERSION,
     VERSION_TABLE,
+    Line,
     State,
+    contract_ordinal_of,
     decide,
-    is_contract,
     ordinal_of,
+    revision_at,
 )
 from todo_schema.driver_errors import UNDEFINED_COLUMN, reason, sqlstate
 from todo_schema.errors import ForeignVersionError, InsufficientPrivilegeError, SchemaNotFoundError
+from todo_schema.leases import floor_query
 from todo_schema.quoting import identifier, literal
 from todo_schema.wire import Wire, transaction
 
@@ -35,6 +38,7 @@ class Found:
         ownership: The statements that would let the role alter those of our tables that it may not.
         tables: Relations of the schema that have one of our names.
         version: The schema version, None where none is recorded.
+        contract: The ordinal of the newest contract revision, 0 where none is recorded.
         floor: The oldest schema version whose package may use the database.
 
     """
@@ -49,12 +53,19 @@ class Found:
     ownership: tuple[str, ...]
     tables: frozenset[str]
     version: int | None
+    contract: int
     floor: int
 
     @property
     def entities(self) -> frozenset[str]:
         """Those of our entities' tables that exist."""
         return self.tables & ENTITY_TABLES
+
+    @property
+    def recorded(self) -> frozenset[str]:
+        """The rows that the version table has to hold for this to be true still."""
+        rows = {revision_at(Line.EXPAND, self.version or 0)} if self.version else set()
+        return frozenset(rows | ({revision_at(Line.CONTRACT, self.contract)} if self.contract else set()))
 
     @property
     def state(self) -> State:
@@ -133,7 +144,8 @@ def read(wire: Wire, schema: str | None) -> Found:
             f"the rights USAGE on schema {home} and SELECT on {VERSION_TABLE} and {HISTORY_TABLE} in it",
             " ".join(unread),
         )
-    versions, floor = _recorded(wire, str(home), present)
+    recorded, floor = _recorded(wire, str(home), present)
+    version, contract = versions(recorded, str(home))
     return Found(
         schema=str(home),
         schema_exists=bool(exists),
@@ -144,7 +156,8 @@ def read(wire: Wire, schema: str | None) -> Found:
         may_create=bool(may_create),
         ownership=tuple(ownership),
         tables=present,
-        version=schema_version(versions, str(home)),
+        version=version,
+        contract=contract,
         floor=floor,
     )
 
@@ -154,9 +167,9 @@ def _recorded(wire: Wire, schema: str, present: frozenset[str]) -> tuple[frozens
         return frozenset(), 1
     home = identifier(schema)
     # A history that somebody dropped must not keep anybody from booting; `status` and `check` name it.
-    floor = f"(SELECT max(floor) FROM {home}.{HISTORY_TABLE})" if HISTORY_TABLE in present else "NULL"
+    floor = floor_query(schema) if HISTORY_TABLE in present else "NULL"
     try:
-        ((versions, found_floor),) = wire.fetch(
+        ((rows, found_floor),) = wire.fetch(
             f"SELECT array(SELECT version_num::text FROM {home}.{VERSION_TABLE}), {floor}"
         )
     except Exception as error:
@@ -167,26 +180,26 @@ def _recorded(wire: Wire, schema: str, present: frozenset[str]) -> tuple[frozens
             "the tables that todo_schema makes, or none of these names",
             'install todo_schema into a schema of its own: schema="todo"',
         ) from error
-    assert isinstance(versions, list)  # noqa: S101  # an array of PostgreSQL is a list on every driver
-    return frozenset(str(version) for version in versions), found_floor if isinstance(found_floor, int) else 1
+    assert isinstance(rows, list)  # noqa: S101  # an array of PostgreSQL is a list on every driver
+    return frozenset(str(row) for row in rows), found_floor if isinstance(found_floor, int) else 1
 
 
-def schema_version(versions: frozenset[str], schema: str) -> int | None:
-    """Return the schema version that the rows of a version table record, None where they record none.
+def versions(rows: frozenset[str], schema: str) -> tuple[int | None, int]:
+    """Return what the rows of a version table record: the schema version, and the place in the contract line.
 
     Raises:
         ForeignVersionError: A row is no revision of this package's form, or two rows are of one line.
 
     """
-    expand = [ordinal for ordinal in map(ordinal_of, versions) if ordinal is not None]
-    contract = [version for version in versions if is_contract(version)]
-    if len(expand) + len(contract) != len(versions) or len(expand) > 1 or len(contract) > 1:
-        rows = ", ".join(repr(version) for version in sorted(versions))
+    expand = [ordinal for ordinal in map(ordinal_of, rows) if ordinal is not None]
+    contract = [ordinal for ordinal in map(contract_ordinal_of, rows) if ordinal is not None]
+    if len(expand) + len(contract) != len(rows) or len(expand) > 1 or len(contract) > 1:
+        shown = ", ".join(repr(row) for row in sorted(rows))
         raise ForeignVersionError(
-            f"{schema}.{VERSION_TABLE} holds {rows}",
+            f"{schema}.{VERSION_TABLE} holds {shown}",
             f"one row with a revision of todo_schema, such as {HEAD!r}",
             'if the table is somebody else\'s, install todo_schema into a schema of its own: schema="todo"; '
             f"if a person wrote it: DELETE FROM {identifier(schema)}.{VERSION_TABLE}; and todo-schema upgrade "
             "--url URL recognises the tables",
         )
-    return expand[0] if expand else None
+    return (expand[0] if expand else None), (contract[0] if contract else 0)

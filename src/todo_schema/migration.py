@@ -9,12 +9,20 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 
 from todo_schema import bookkeeping, catalog, inspection, locks, revisions, runner, verdict
-from todo_schema.compatibility import BASE, State, ordinal_of
+from todo_schema.bookkeeping import Step
+from todo_schema.compatibility import (
+    Line,
+    State,
+    line_of,
+    number_of,
+    ordinal_of,
+    revision_at,
+)
 from todo_schema.connections import Database
 from todo_schema.drivers import TransactionWire
 from todo_schema.errors import MigrationLockedError, SchemaDriftError, UnknownRevisionError
 from todo_schema.inspection import Found
-from todo_schema.reports import AppliedStep, ChangeReport, Progress, Revision
+from todo_schema.reports import AppliedStep, ChangeReport, Progress, Revision, tell
 from todo_schema.wire import Wire
 
 _log = logging.getLogger("todo_schema")
@@ -68,7 +76,7 @@ class Work:
     ) -> AppliedStep:
         """Apply or undo one revision, and say so."""
         verb = "undoing" if downward else "applying"
-        _tell(self.progress, Progress("applying", revision.revision, f"{verb} {revision}"))
+        tell(self.progress, Progress("applying", revision.revision, f"{verb} {revision}"))
         step = runner.apply(
             connection,
             found,
@@ -78,7 +86,7 @@ class Work:
             sleep=self.database.sleep,
         )
         _log.info("%s %s took %.0f ms in schema %s", verb, step.revision, step.seconds * 1000, self.schema)
-        _tell(self.progress, Progress("applied", revision.revision, str(step)))
+        tell(self.progress, Progress("applied", revision.revision, str(step)))
         return step
 
     def look_again(self) -> None:
@@ -95,20 +103,25 @@ class Work:
                 "see who writes to todo_schema_version, and call again",
             )
 
-    def record(self, connection: Connection, found: Found, revision: str, action: str) -> None:
-        """Write a version without running its revision."""
+    def record(self, connection: Connection, found: Found, target: str, action: str) -> None:
+        """Write where a line is without running a revision."""
+        line, number = line_of(target), number_of(target)
+        step = Step(
+            line=line,
+            number=number,
+            action=action,
+            checksum=revisions.checksum(target) if number else None,
+            floor=catalog.floor_after(number) if line is Line.CONTRACT else None,
+        )
 
         def work(wire: TransactionWire) -> None:
-            current = None if found.version is None else f"{found.version:03d}"
-            runner.expect_version(wire, self.schema, current)
-            for statement in bookkeeping.write_version_statements(self.schema, revision):
+            runner.expect_recorded(wire, found)
+            wire.run(bookkeeping.record_statement(self.schema, step, bookkeeping.this_host()))
+            for statement in bookkeeping.finish_statements(self.schema, step):
                 wire.run(statement)
-            file = None if revision == BASE else revisions.checksum(revision)
-            host = bookkeeping.this_host()
-            wire.run(bookkeeping.record_statement(self.schema, revision, action, file, host))
 
         runner.in_transaction(
-            connection, found, revision, work, deadline=self.deadline, sleep=self.database.sleep
+            connection, found, target, work, deadline=self.deadline, sleep=self.database.sleep
         )
 
 
@@ -123,8 +136,13 @@ def to_head(work: Work, connection: Connection) -> tuple[list[AppliedStep], bool
             if found.state is State.UNVERSIONED and adopted:
                 raise verdict.not_kept(found)
             if found.state is State.UNVERSIONED:
-                version = verdict.recognise(found, work.catalog(connection))
-                work.record(connection, found, f"{version:03d}", "adopt")
+                version, contract = verdict.recognise(found, work.catalog(connection))
+                # The contract line first: as long as the other row is missing, a run that died here is repeated.
+                # What a newer package wrote of it is not ours to correct.
+                if found.contract != contract and found.contract <= len(catalog.contracts()):
+                    work.record(connection, found, revision_at(Line.CONTRACT, contract), "adopt")
+                    continue
+                work.record(connection, found, revision_at(Line.EXPAND, version), "adopt")
                 _log.info("adopted the tables of schema %s as schema version %d", work.schema, version)
                 adopted = True
                 continue
@@ -136,23 +154,40 @@ def to_head(work: Work, connection: Connection) -> tuple[list[AppliedStep], bool
             work.look_again()
 
 
+def contract_to(work: Work, connection: Connection, last: int) -> tuple[list[AppliedStep], Found]:
+    """Apply what is due of the contract line, up to a place. Returns the steps, and what the database holds then."""
+    applied: list[AppliedStep] = []
+    while True:
+        found = work.read(connection)
+        verdict.require_usable(found)
+        if found.state is State.UNVERSIONED:
+            raise verdict.unrecorded(found, work.catalog(connection))
+        due = revisions.between(Line.CONTRACT, found.contract, last)
+        if not due:
+            return applied, found
+        try:
+            applied.append(work.apply(connection, found, due[0]))
+        except runner.VersionMovedError:
+            work.look_again()
+
+
 def down_to(work: Work, connection: Connection, target: str) -> tuple[list[AppliedStep], Found]:
     """Undo revisions until the target. Returns the steps, and what the database holds then."""
     undone: list[AppliedStep] = []
     while True:
         found = work.read(connection)
         verdict.refuse(found)
-        if found.state is State.AHEAD:
-            raise verdict.beyond(found)
+        verdict.refuse_to_undo(found)
         if found.state is State.UNVERSIONED:
             raise verdict.unrecorded(found, work.catalog(connection))
-        if (ordinal_of(target) or 0) > (found.version or 0):
+        at = found.contract if line_of(target) is Line.CONTRACT else found.version or 0
+        if number_of(target) > at:
             raise UnknownRevisionError(
-                f"target {target} of a downgrade, above schema {found.version or 'none'} that the database is at",
+                f"target {target} of a downgrade, above {_said(line_of(target), at)} that the database is at",
                 "a revision below that",
-                "todo-schema upgrade --url URL",
+                f"todo-schema {'contract' if line_of(target) is Line.CONTRACT else 'upgrade'} --url URL",
             )
-        above = revisions.undue(found.version, target)
+        above = revisions.undue(found.version, found.contract, target)
         if not above:
             return undone, found
         try:
@@ -161,25 +196,39 @@ def down_to(work: Work, connection: Connection, target: str) -> tuple[list[Appli
             work.look_again()
 
 
+def _said(line: Line, number: int) -> str:
+    return revision_at(line, number) if line is Line.CONTRACT else f"schema {number or 'none'}"
+
+
 def record_as(work: Work, connection: Connection, target: str) -> Found:
-    """Write the version without running a revision. Returns what the database holds then."""
+    """Write where a line is without running a revision. Returns what the database holds then."""
     found = work.read(connection)
     if found.state is State.TOO_NEW:
         raise verdict.too_new(found)
-    if found.state is State.AHEAD:
-        raise verdict.beyond(found)
-    ordinal = ordinal_of(target)
-    if ordinal is not None and found.state is State.EMPTY:
+    verdict.refuse_to_undo(found)
+    if number_of(target) and found.state is State.EMPTY:
         raise verdict.outdated(found)
-    if ordinal is not None:
+    narrows = line_of(target) is Line.CONTRACT
+    version = found.version if narrows else ordinal_of(target)
+    contract = number_of(target) if narrows else found.contract
+    requires = max((step.requires for step in catalog.contracts() if step.number <= contract), default=0)
+    if number_of(target) and requires > (version or 0):
+        raise UnknownRevisionError(
+            f"contract revision {revision_at(Line.CONTRACT, contract)} together with schema {version or 'none'} "
+            f"in database {found.database}",
+            f"schema {requires}, which it requires",
+            f"todo-schema {'upgrade' if narrows else 'stamp c000'} --url URL, and then this stamp",
+        )
+    # `base` may always be recorded: `upgrade` recognises the tables. `c000` lowers the floor, and that is believed.
+    if version is not None:
         existing = work.catalog(connection)
-        names = catalog.names_only(catalog.entities(catalog.expected(ordinal)))
+        names = catalog.names_only(catalog.entities(catalog.expected(version, contract)))
         missing = tuple(f"{name}: missing" for name in sorted(names - existing.keys()))
         if missing:
             raise SchemaDriftError(
                 f"schema {work.schema} of database {found.database} lacks {'; '.join(missing[:20])}",
                 f"the tables and columns of revision {target}, before it can be recorded",
-                "todo-schema upgrade --url URL makes them",
+                f"todo-schema {f'downgrade --to {target}' if narrows else 'upgrade'} --url URL makes them",
                 missing,
             )
     try:
@@ -206,7 +255,7 @@ def guarded(
 
     def waiting(holder: str) -> None:
         waited_for.append(holder)
-        _tell(progress, Progress("waiting", "", f"waiting for {holder}"))
+        tell(progress, Progress("waiting", "", f"waiting for {holder}"))
 
     acquired = locks.acquire(
         wire,
@@ -226,14 +275,6 @@ def guarded(
         locks.release(wire)
 
 
-def _tell(listener: Listener, progress: Progress) -> None:
-    """Tell the listener. What it raises is logged: a listener must not stop a migration half way."""
-    try:
-        listener(progress)
-    except Exception:  # noqa: BLE001  # whatever it is
-        _log.warning("the progress callback failed at: %s", progress, exc_info=True)
-
-
 def report(
     before: Found, after: Found, applied: list[AppliedStep], waited: float, *, adopted: bool = False
 ) -> ChangeReport:
@@ -244,6 +285,8 @@ def report(
         after=after.state,
         version_before=before.version,
         version_after=after.version,
+        floor_before=before.floor,
+        floor_after=after.floor,
         applied=tuple(applied),
         adopted=adopted,
         waited_seconds=waited,

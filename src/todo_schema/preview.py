@@ -7,20 +7,24 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, cast
 
 from todo_schema import inspection
-from todo_schema.compatibility import BASE, HEAD, HISTORY_TABLE, State
+from todo_schema.compatibility import BASE, HEAD, HISTORY_TABLE, Line, State, line_of, revision_at
 from todo_schema.connections import blocking, in_greenlet, in_loop
 from todo_schema.quoting import identifier
 from todo_schema.reports import Plan, PlannedStep, Revision
 from todo_schema.wire import transaction
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from todo_schema.connections import Address, AsyncAddress, Database
     from todo_schema.inspection import Found
     from todo_schema.wire import Wire
 
 
 def plan(url: Address, *, schema: str | None = None, pooler: bool | None = None) -> Plan:
-    """Say what `upgrade` would do to a database now, with the SQL of each revision. Changes nothing.
+    """Say what `upgrade` would do to a database now, and `contract` then, with the SQL of each revision.
+
+    Changes nothing.
 
     Args:
         url: As for `upgrade`.
@@ -28,7 +32,7 @@ def plan(url: Address, *, schema: str | None = None, pooler: bool | None = None)
         pooler: As for `upgrade`.
 
     Returns:
-        The state, and the revisions that would be applied, in order.
+        The state, and the revisions of each line that would be applied, in order.
 
     Raises:
         TodoSchemaError: What `upgrade` would raise before it changes anything.
@@ -50,6 +54,8 @@ def history(
     url: Address | None = None, *, schema: str | None = None, pooler: bool | None = None
 ) -> tuple[Revision, ...]:
     """List the revisions of this package, oldest first, and when a database applied each.
+
+    Contract revisions stand after the revision that they require.
 
     Args:
         url: As for `upgrade`; None (the default) lists the revisions alone.
@@ -96,8 +102,8 @@ def sql(
 
     Args:
         url: A database whose own revision is the `start`; as for `upgrade`. None (the default) asks nobody.
-        start: The revision to start from, where no database is asked.
-        to: The revision to end at.
+        start: The revision to start from, where no database is asked; of the line that `to` is of, or `base`.
+        to: The revision to end at: the head of the expand line, or, to apply contract revisions, `"c001"`.
         schema: The PostgreSQL schema; None is `public`, or the one that the database given uses.
         pooler: As for `upgrade`.
 
@@ -138,14 +144,17 @@ def _plan(database: Database) -> Plan:
     with database.wire() as wire:
         found = inspection.read_alone(wire, database.schema)
         verdict.refuse(found)
-        version = found.version
+        version, contract = found.version, found.contract
         if found.state is State.UNVERSIONED:
-            version = verdict.recognise(found, catalog.read_alone(wire, found.schema))
-    steps = tuple(
-        PlannedStep(r.revision, r.summary, r.details, revisions.render(r.revision))
-        for r in revisions.due(version)
-    )
-    return Plan(found.state, steps)
+            version, contract = verdict.recognise(found, catalog.read_alone(wire, found.schema))
+    narrowing = revisions.between(Line.CONTRACT, contract, len(revisions.of(Line.CONTRACT)))
+    return Plan(found.state, _planned(revisions.due(version)), _planned(narrowing))
+
+
+def _planned(steps: Iterable[Revision]) -> tuple[PlannedStep, ...]:
+    from todo_schema import revisions  # noqa: PLC0415  # imports Alembic
+
+    return tuple(PlannedStep(r.revision, r.summary, r.details, revisions.render(r.revision)) for r in steps)
 
 
 def _revisions() -> tuple[Revision, ...]:
@@ -163,10 +172,11 @@ def _history(database: Database) -> tuple[Revision, ...]:
 
 def _applied(wire: Wire, found: Found) -> dict[str, tuple[object, ...]]:
     rows = wire.fetch(
-        f"""SELECT DISTINCT ON (ordinal) revision, applied_at, duration, package_version, role
+        f"""SELECT DISTINCT ON (line, ordinal) revision, applied_at, duration, package_version, role
         FROM {identifier(found.schema)}.{HISTORY_TABLE}
-        WHERE line = 'expand' AND ordinal BETWEEN 1 AND {found.version or 0} AND action <> 'downgrade'
-        ORDER BY ordinal, id DESC"""
+        WHERE action <> 'downgrade' AND (line = 'expand' AND ordinal BETWEEN 1 AND {found.version or 0}
+                                         OR line = 'contract' AND ordinal BETWEEN 1 AND {found.contract})
+        ORDER BY line, ordinal, id DESC"""
     )
     return {str(row[0]): row[1:] for row in rows}
 
@@ -193,12 +203,15 @@ def _sql(database: Database, to: str | int) -> str:
         if found.state is State.UNVERSIONED:
             raise verdict.unrecorded(found, catalog.read_alone(wire, found.schema))
     verdict.refuse(found)
-    if found.state is State.AHEAD:
-        raise verdict.beyond(found)
-    return _script(found.schema, BASE if found.version is None else found.version, to)
+    verdict.refuse_to_undo(found)
+    start = {
+        Line.EXPAND: revision_at(Line.EXPAND, found.version or 0),
+        Line.CONTRACT: revision_at(Line.CONTRACT, found.contract),
+    }[line_of(str(to))]
+    return _script(found.schema, start, to, found.contract)
 
 
-def _script(schema: str, start: str | int, to: str | int) -> str:
+def _script(schema: str, start: str | int, to: str | int, contract: int = 0) -> str:
     from todo_schema import offline, revisions  # noqa: PLC0415  # imports Alembic
 
-    return offline.script(schema, revisions.find(start), revisions.find(to))
+    return offline.script(schema, revisions.find(start), revisions.find(to), contract=contract)

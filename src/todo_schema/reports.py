@@ -2,11 +2,15 @@
 
 import dataclasses
 import json
+import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from todo_schema.compatibility import State
+from todo_schema.compatibility import Line, State
+
+_log = logging.getLogger("todo_schema")
 
 
 class Report:
@@ -39,7 +43,7 @@ class AppliedStep(Report):
 
 @dataclass(frozen=True)
 class ChangeReport(Report):
-    """What `upgrade`, `downgrade` or `stamp` did.
+    """What `upgrade`, `contract`, `downgrade` or `stamp` did.
 
     Attributes:
         schema: The PostgreSQL schema of the installation; None where the boot check alone answered.
@@ -47,6 +51,8 @@ class ChangeReport(Report):
         after: State of the database as the call left it.
         version_before: Schema version found, None for none.
         version_after: Schema version left, None for none.
+        floor_before: The floor found; None where the boot check alone answered.
+        floor_after: The floor left; None where the boot check alone answered.
         applied: The steps that this call itself carried out, in order.
         adopted: Whether existing tables without a version were recognised and recorded.
         waited_seconds: How long the call waited for another process's migration.
@@ -58,6 +64,8 @@ class ChangeReport(Report):
     after: State
     version_before: int | None
     version_after: int | None
+    floor_before: int | None = None
+    floor_after: int | None = None
     applied: tuple[AppliedStep, ...] = ()
     adopted: bool = False
     waited_seconds: float = 0.0
@@ -72,6 +80,10 @@ class ChangeReport(Report):
             line = f"schema {self.version_after}, newer than this package and still compatible: nothing to do"
         elif self.adopted:
             line = f"adopted existing tables as schema {self.version_after}"
+        elif self.version_before == self.version_after and self.floor_before != self.floor_after:
+            line = f"schema {self.version_after}, floor {self.floor_before} -> {self.floor_after}"
+        elif self.version_before == self.version_after and self.applied:
+            line = f"schema {self.version_after or 'none'}"
         elif self.version_before == self.version_after:
             line = f"schema {self.version_after or 'none'} already: nothing to do"
         else:
@@ -86,10 +98,13 @@ class Revision(Report):
     """One revision of this package, and what a database's history says of it.
 
     Attributes:
-        revision: The revision, `001`.
+        revision: The revision, `001` or `c001`.
         summary: The first line of its docstring.
         details: The rest of its docstring: gain, locks, older packages, going back.
         checksum: SHA-256 of its file with newlines normalised.
+        line: `expand` or `contract`.
+        requires: Of a contract revision, the schema version that a database must have before it.
+        floor: Of a contract revision, the oldest schema version whose package may use the database after it.
         applied_at: When the database last applied it, UTC; None where it did not, or no database was asked.
         duration: How long that took.
         package_version: The version of todo_schema that applied it.
@@ -101,6 +116,9 @@ class Revision(Report):
     summary: str
     details: str
     checksum: str
+    line: Line = Line.EXPAND
+    requires: int | None = None
+    floor: int | None = None
     applied_at: datetime | None = None
     duration: timedelta | None = None
     package_version: str | None = None
@@ -108,15 +126,16 @@ class Revision(Report):
 
     def __str__(self) -> str:
         applied = f"  applied {self.applied_at:%Y-%m-%d %H:%M:%S} UTC" if self.applied_at else ""
-        return f"{self.revision} {self.summary}{applied}"
+        floor = f"  floor {self.floor}" if self.floor else ""
+        return f"{self.revision} {self.summary}{floor}{applied}"
 
 
 @dataclass(frozen=True)
 class PlannedStep(Report):
-    """A revision that `upgrade` would apply.
+    """A revision that `upgrade` or `contract` would apply.
 
     Attributes:
-        revision: The revision, `001`.
+        revision: The revision, `001` or `c001`.
         summary: The first line of its docstring.
         details: The rest of its docstring: gain, locks, older packages, going back.
         sql: The statements that it runs.
@@ -134,62 +153,24 @@ class PlannedStep(Report):
 
 @dataclass(frozen=True)
 class Plan(Report):
-    """What `upgrade` would do to a database now.
+    """What `upgrade` would do to a database now, and what `contract` could do then.
 
     Attributes:
         state: How the database stands to this package.
-        steps: The revisions that would be applied, in order.
+        steps: The revisions that `upgrade` would apply, in order.
+        contract: The contract revisions that `contract` would apply after them; no boot ever does.
 
     """
 
     state: State
     steps: tuple[PlannedStep, ...]
+    contract: tuple[PlannedStep, ...] = ()
 
     def __str__(self) -> str:
-        if not self.steps:
-            return f"{self.state}: nothing to apply"
-        return "\n".join([f"{self.state}: {len(self.steps)} to apply", *(f"  {step}" for step in self.steps)])
-
-
-@dataclass(frozen=True)
-class Status(Report):
-    """How a database stands to this package.
-
-    Attributes:
-        state: How the database stands to this package.
-        schema: The PostgreSQL schema of the installation.
-        database_version: The schema version of the database, None for none.
-        package_schema_version: The schema version that this package was written for.
-        package_version: The version of this package.
-        floor: The oldest schema version whose package may use the database.
-        pending: The revisions that `upgrade` would apply.
-        differences: What the catalogue lacks, or has otherwise, than its version says: a line each.
-        extras: What the catalogue has on our tables beyond its version: harmless to us, a line each.
-        server: The server's version.
-
-    """
-
-    state: State
-    schema: str
-    database_version: int | None
-    package_schema_version: int
-    package_version: str
-    floor: int
-    pending: tuple[str, ...]
-    differences: tuple[str, ...]
-    extras: tuple[str, ...]
-    server: str
-
-    def __str__(self) -> str:
-        lines = [
-            f"state     {self.state}",
-            f"database  schema {self.database_version or 'none'} (in {self.schema!r}, PostgreSQL {self.server})",
-            f"package   schema {self.package_schema_version} (todo-schema {self.package_version})",
-            f"floor     {self.floor}",
-            f"pending   {', '.join(self.pending) or 'none'}",
-        ]
-        lines += [f"differs   {line}" for line in self.differences]
-        lines += [f"extra     {line}" for line in self.extras]
+        count = f"{len(self.steps)} to apply" if self.steps else "nothing to apply"
+        lines = [f"{self.state}: {count}", *(f"  {step}" for step in self.steps)]
+        if self.contract:
+            lines += ["todo-schema contract would then apply:", *(f"  {step}" for step in self.contract)]
         return "\n".join(lines)
 
 
@@ -198,7 +179,7 @@ class Progress:
     """Something that a person who waits would like to know. Passed to the `progress` callback.
 
     Attributes:
-        event: `waiting` (for another process), `applying` or `applied`.
+        event: `waiting` (for another process, or for the database), `applying` or `applied`.
         revision: The revision concerned; empty while waiting.
         text: The same for a person to read.
 
@@ -210,6 +191,14 @@ class Progress:
 
     def __str__(self) -> str:
         return self.text
+
+
+def tell(listener: Callable[[Progress], None], progress: Progress) -> None:
+    """Tell the listener. What it raises is logged: a listener must not stop a migration half way, nor a wait."""
+    try:
+        listener(progress)
+    except Exception:  # noqa: BLE001  # whatever it is
+        _log.warning("the progress callback failed at: %s", progress, exc_info=True)
 
 
 def _plain(value: Any) -> Any:

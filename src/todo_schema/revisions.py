@@ -3,15 +3,16 @@
 import hashlib
 import inspect
 import io
-from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext
 from alembic.script import Script, ScriptDirectory
+from sqlalchemy import Connection
 
-from todo_schema.compatibility import BASE, ordinal_of
+from todo_schema.compatibility import BASE, Line, line_of, number_of, revision_at
 from todo_schema.errors import UnknownRevisionError
 from todo_schema.reports import Revision
 
@@ -20,21 +21,35 @@ _FOLDER = Path(__file__).parent / "migrations"
 
 @cache
 def scripts() -> ScriptDirectory:
-    """Return the revisions of this package."""
-    directory = ScriptDirectory(str(_FOLDER), version_locations=[str(_FOLDER / "versions")])
+    """Return the revisions of this package, of both lines."""
+    folders = [str(_FOLDER / folder) for folder in ("versions", "contract")]
+    directory = ScriptDirectory(str(_FOLDER), version_locations=folders)
     directory.get_heads()  # reads the files now: threads that share it find it complete
     return directory
 
 
 @cache
 def in_order() -> tuple[Revision, ...]:
-    """Return the revisions of this package, oldest first, as their files describe them."""
-    newest_first: Iterable[Script] = scripts().walk_revisions()
-    return tuple(_describe(script) for script in reversed(list(newest_first)))
+    """Return the revisions of this package as their files describe them: each after all that it builds on."""
+    return tuple(sorted(map(_describe, scripts().walk_revisions()), key=_place))
+
+
+def _place(revision: Revision) -> tuple[int, Line, int]:
+    number = number_of(revision.revision)
+    if revision.line is Line.EXPAND:
+        return number, Line.EXPAND, 0
+    assert revision.requires is not None  # noqa: S101  # _describe read it
+    # Among those that need the same schema, and after the schema itself: "expand" sorts behind "contract".
+    return revision.requires + 1, Line.CONTRACT, number
+
+
+def of(line: Line) -> tuple[Revision, ...]:
+    """Return the revisions of one line, in order."""
+    return tuple(revision for revision in in_order() if revision.line is line)
 
 
 def find(name: str | int) -> str:
-    """Return the revision that a person means: `2`, `"2"`, `"002"`, or `"base"`.
+    """Return the revision that a person means: `2`, `"2"`, `"002"`, `"base"`, `"c001"`, or `"c000"` for none of those.
 
     Raises:
         UnknownRevisionError: This package has no such revision.
@@ -43,7 +58,7 @@ def find(name: str | int) -> str:
     text = str(name)
     wanted = text.lstrip("0").rjust(3, "0") if text.isascii() and text.isdigit() else text
     known = [BASE, *(revision.revision for revision in in_order())]
-    if wanted not in known:
+    if wanted not in known and wanted != revision_at(Line.CONTRACT, 0):
         raise UnknownRevisionError(
             f"revision {wanted!r}",
             f"one of {', '.join(known)}",
@@ -53,21 +68,42 @@ def find(name: str | int) -> str:
 
 
 def due(version: int | None) -> tuple[Revision, ...]:
-    """Return the revisions that lead from a schema version to the head, in order."""
-    return tuple(revision for revision in in_order() if (ordinal_of(revision.revision) or 0) > (version or 0))
+    """Return the expand revisions that lead from a schema version to the head, in order."""
+    return between(Line.EXPAND, version or 0, len(of(Line.EXPAND)))
 
 
-def undue(version: int | None, to: str) -> tuple[Revision, ...]:
-    """Return the revisions that have to be undone to get from a schema version down to `to`, in order."""
-    floor = ordinal_of(to) or 0
-    between = [r for r in in_order() if floor < (ordinal_of(r.revision) or 0) <= (version or 0)]
-    return tuple(reversed(between))
+def between(line: Line, after: int, last: int) -> tuple[Revision, ...]:
+    """Return the revisions of a line after one place and up to another, in order."""
+    return tuple(revision for revision in of(line) if after < number_of(revision.revision) <= last)
+
+
+def undue(version: int | None, contract: int, to: str) -> tuple[Revision, ...]:
+    """Return the revisions that have to be undone to get down to `to`, in order.
+
+    Before an expand revision is undone, so are the contract revisions that require it.
+
+    Args:
+        version: The schema version now.
+        contract: The place in the contract line now.
+        to: Where to stop. A contract revision, or `c000`, leaves the expand line as it is.
+
+    """
+    stop = number_of(to)
+    if line_of(to) is Line.CONTRACT:
+        return between(Line.CONTRACT, stop, contract)[::-1]
+    applied = [*between(Line.EXPAND, stop, version or 0), *between(Line.CONTRACT, 0, contract)]
+    kept = {r.revision for r in applied if r.requires is not None and r.requires <= stop}
+    return tuple(sorted((r for r in applied if r.revision not in kept), key=_place, reverse=True))
 
 
 def below(revision: str) -> str:
-    """Return the revision that comes before, `base` before the first."""
-    down = scripts().get_revision(revision).down_revision
-    return down if isinstance(down, str) else BASE
+    """Return what comes before a revision in its line: `base` or `c000` before the first."""
+    return revision_at(line_of(revision), number_of(revision) - 1)
+
+
+def run(connection: Connection, revision: str, *, downward: bool = False) -> None:
+    """Apply or undo one revision on a connection, in the transaction that is open there."""
+    _call(revision, MigrationContext.configure(connection), downward=downward)
 
 
 def render(revision: str, *, downward: bool = False) -> str:
@@ -79,9 +115,13 @@ def render(revision: str, *, downward: bool = False) -> str:
         dialect_opts={"paramstyle": "named"},
         opts={"as_sql": True, "output_buffer": buffer},
     )
-    script = scripts().get_revision(revision)
-    (script.module.downgrade if downward else script.module.upgrade)(Operations(context))
+    _call(revision, context, downward=downward)
     return buffer.getvalue().strip()
+
+
+def _call(revision: str, context: MigrationContext, *, downward: bool) -> None:
+    module: Any = scripts().get_revision(revision).module
+    (module.downgrade if downward else module.upgrade)(Operations(context))
 
 
 def checksum(revision: str) -> str:
@@ -92,4 +132,14 @@ def checksum(revision: str) -> str:
 
 def _describe(script: Script) -> Revision:
     summary, _, details = inspect.cleandoc(script.module.__doc__ or "").partition("\n")
-    return Revision(script.revision, summary.rstrip("."), details.strip(), checksum(script.revision))
+    line = line_of(script.revision)
+    contract = line is Line.CONTRACT
+    return Revision(
+        revision=script.revision,
+        summary=summary.rstrip("."),
+        details=details.strip(),
+        checksum=checksum(script.revision),
+        line=line,
+        requires=script.module.requires if contract else None,
+        floor=script.module.floor if contract else None,
+    )

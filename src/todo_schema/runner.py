@@ -8,19 +8,17 @@ MigrationContext and an Operations object belong to one connection, and revision
 import random
 import time
 from collections.abc import Callable
-from typing import Any
 
-from alembic.operations import Operations
-from alembic.runtime.migration import MigrationContext, MigrationStep
 from sqlalchemy import Connection
 
-from todo_schema import bookkeeping, locks, revisions
+from todo_schema import bookkeeping, catalog, leaseholders, locks, revisions
+from todo_schema.bookkeeping import Step
 from todo_schema.compatibility import (
-    BASE,
     BOOKKEEPING_TABLES,
     ENTITY_TABLES,
-    VERSION_TABLE,
-    ordinal_of,
+    SCHEMA_VERSION,
+    Line,
+    number_of,
 )
 from todo_schema.diagnosis import statement_error
 from todo_schema.driver_errors import (
@@ -73,25 +71,51 @@ def apply(
 
     Raises:
         VersionMovedError: Another process applied it meanwhile.
+        ContractBlockedError: A service is connected that a contract revision would break.
+        ClientsConnectedError: A service is connected that needs what would be undone.
         MigrationLockedError: Another session held a lock on our tables until the deadline.
         InsufficientPrivilegeError: The role lacks a right.
         ReadOnlyDatabaseError: Nothing can be written.
         MigrationFailedError: The revision itself failed, or the connection was lost.
 
     """
-    before = revisions.below(revision.revision) if not downward else revision.revision
-    after = revision.revision if not downward else revisions.below(revision.revision)
 
     def work(wire: TransactionWire) -> None:
-        expect_version(wire, found.schema, None if before == BASE else before)
-        _run(connection, revision.revision, downward=downward)
-        action = "downgrade" if downward else "upgrade"
-        file = None if after == BASE else revisions.checksum(after)
-        wire.run(bookkeeping.record_statement(found.schema, after, action, file, bookkeeping.this_host()))
+        expect_recorded(wire, found)
+        step = step_of(revision, downward=downward)
+        # The floor first, then those who are connected, then the change: who comes from now on reads the new floor.
+        wire.run(bookkeeping.record_statement(found.schema, step, bookkeeping.this_host()))
+        if concerned := versions_concerned(revision, downward=downward):
+            leaseholders.claim(wire, found, revision.revision, revision.line, *concerned)
+        revisions.run(connection, revision.revision, downward=downward)
+        for statement in bookkeeping.finish_statements(found.schema, step):
+            wire.run(statement)
 
     started = time.perf_counter()
     in_transaction(connection, found, revision.revision, work, deadline=deadline, sleep=sleep)
     return AppliedStep(revision.revision, revision.summary, time.perf_counter() - started)
+
+
+def step_of(revision: Revision, *, downward: bool) -> Step:
+    """Return what the bookkeeping says once a revision is applied, or undone."""
+    after = revisions.below(revision.revision) if downward else revision.revision
+    number = number_of(after)
+    return Step(
+        line=revision.line,
+        number=number,
+        action="downgrade" if downward else "upgrade",
+        checksum=revisions.checksum(after) if number else None,
+        floor=catalog.floor_after(number) if revision.line is Line.CONTRACT else None,
+    )
+
+
+def versions_concerned(revision: Revision, *, downward: bool) -> tuple[int, int] | None:
+    """Return the oldest and the newest schema version that a step would break, None where it breaks none."""
+    if revision.line is Line.EXPAND:
+        return (number_of(revision.revision), SCHEMA_VERSION) if downward else None
+    if downward or revision.floor is None or revision.floor <= 1:
+        return None
+    return 1, revision.floor - 1
 
 
 def in_transaction(
@@ -129,11 +153,10 @@ def in_transaction(
         pause = min(pause * 2, 2.0)
 
 
-def expect_version(wire: TransactionWire, schema: str, revision: str | None) -> None:
-    """Compare the locked version table with what a step starts from. Raises VersionMovedError."""
-    rows = {str(row[0]) for row in wire.fetch(bookkeeping.versions_query(schema))}
-    if {row for row in rows if ordinal_of(row)} != ({revision} if revision is not None else set()):
-        raise VersionMovedError(revision)
+def expect_recorded(wire: TransactionWire, found: Found) -> None:
+    """Compare the locked version table with what a step was decided on. Raises VersionMovedError."""
+    if {str(row[0]) for row in wire.fetch(bookkeeping.versions_query(found.schema))} != found.recorded:
+        raise VersionMovedError(found.schema)
 
 
 def _bootstrap(connection: Connection, wire: TransactionWire, found: Found) -> None:
@@ -152,27 +175,6 @@ def _bootstrap(connection: Connection, wire: TransactionWire, found: Found) -> N
                 raise
         else:
             return
-
-
-def _run(connection: Connection, revision: str, *, downward: bool) -> None:
-    # The transaction is ours and is open: Alembic sees that and neither begins nor commits one.
-    context = MigrationContext.configure(connection, opts=_options(revision, downward=downward))
-    context.run_migrations(op=Operations(context))
-
-
-def _options(revision: str, *, downward: bool) -> dict[str, Any]:
-    def steps(_heads: Any, _context: MigrationContext) -> list[Any]:
-        script, revision_map = revisions.scripts().get_revision(revision), revisions.scripts().revision_map
-        if downward:
-            return [MigrationStep.downgrade_from_script(revision_map, script)]
-        return [MigrationStep.upgrade_from_script(revision_map, script)]
-
-    return {
-        "fn": steps,
-        "script": revisions.scripts(),
-        # Found by the search_path, which is our schema alone: SQLAlchemy 2.0 trips over a `%(` in a schema's name.
-        "version_table": VERSION_TABLE,
-    }
 
 
 def _explain(error: Exception, found: Found, revision: str) -> TodoSchemaError:

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from sqlalchemy import URL, Connection, Engine
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -11,6 +11,7 @@ from sqlalchemy.pool import QueuePool
 from sqlmodel import Session
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from todo_schema.admission import Admission
 from todo_schema.errors import InvalidUrlError
 from todo_schema.pools import PoolKeeper
 from todo_schema.urls import DatabaseUrl, masked
@@ -34,17 +35,27 @@ def session_factory(
     *,
     schema: str | None = None,
     pooler: bool | None = None,
-    application_name: str | None = None,
+    service: str | None = None,
+    check: Literal["connect", "never"] = "connect",
     **engine_options: Any,
 ) -> "SessionFactory":
     """Make a factory of async sessions. Nothing is opened, and no driver imported, before its first use.
+
+    Each connection that the pool opens holds a lease on this package's schema version for as long as it is open:
+    `contract` refuses to remove what the package needs meanwhile. That costs one round trip for a connection, and
+    none for a session. `DISCARD ALL` and `pg_advisory_unlock_all()` drop the lease.
 
     Args:
         url_or_engine: Where the database is. An engine is used as it is, and remains the caller's to dispose of.
         schema: The PostgreSQL schema of the tables; None leaves it to the connection's search_path. Applies to
             every table that names no schema itself, not to SQL written as text.
-        pooler: Whether a transaction pooler such as PgBouncer is in between; None decides by the URL.
-        application_name: What the server shows in pg_stat_activity, unless the URL names one.
+        pooler: Whether a transaction pooler such as PgBouncer is in between; None decides by the URL, and for leases,
+            which cannot be held behind one, by what the server says.
+        service: The name of this service, by which `clients` and a refused `contract` call it: its application_name
+            on the server, unless the URL names one.
+        check: `"connect"` reads on each new connection whether the database is older than this package, or has
+            dropped what it needs. It takes SELECT on `todo_schema_version` and `todo_schema_history`. A database
+            without our tables passes. `"never"` reads nothing, and holds the lease only.
         engine_options: Anything that SQLAlchemy's create_async_engine takes. It goes before our defaults:
             pool_size 10, max_overflow 20, pool_timeout 10 s, pool_recycle 1800 s, pool_pre_ping. The mappings
             `connect_args` and `execution_options` are merged with ours.
@@ -52,10 +63,14 @@ def session_factory(
     Raises:
         InvalidUrlError: The URL cannot be used.
         TypeError: An engine was given together with options that are for making one.
+        ValueError: `check` is neither of the two.
 
     """
+    if check not in ("connect", "never"):
+        raise ValueError(f"found: check={check!r}\nneeded: 'connect' or 'never'\ncure: leave check out")
+    admission = Admission(schema, check=check == "connect", pooler=pooler)
     if isinstance(url_or_engine, AsyncEngine):
-        given = {"pooler": pooler, "application_name": application_name, **engine_options}
+        given = {"service": service, **engine_options}
         names = ", ".join(name for name, value in given.items() if value is not None)
         # A traceback may show the variables of its frames, and connect_args may hold a password.
         del given, engine_options
@@ -66,13 +81,14 @@ def session_factory(
                 f"cure: give {names} to create_async_engine, or give session_factory the URL"
             )
             raise TypeError(message)
-        return SessionFactory(url_or_engine, schema)
+        return SessionFactory(url_or_engine, admission)
     try:
         url = DatabaseUrl.parse(url_or_engine, pooler=pooler)
     except InvalidUrlError:
         del url_or_engine, engine_options
         raise
-    return SessionFactory(url, schema, application_name, engine_options)
+    admission.pooler = url.pooler or pooler
+    return SessionFactory(url, admission, service, engine_options)
 
 
 class SessionFactory:
@@ -82,6 +98,8 @@ class SessionFactory:
     (`asyncio.run` returns) they are closed and the next loop opens its own; a forked child opens its own and
     leaves its parent's alone. Two loops at the same time need a factory each.
 
+    Opening a connection raises SchemaTooNewError where the database has dropped what this package needs, and
+    SchemaOutdatedError where it is older than this package.
     Every use of a session or of `engine` may raise WrongEventLoopError: the connections belong to another loop
     that is still open, or the engine is the caller's and has been used in another loop or process.
     """
@@ -89,13 +107,14 @@ class SessionFactory:
     def __init__(
         self,
         source: DatabaseUrl | AsyncEngine,
-        schema: str | None = None,
-        application_name: str | None = None,
+        admission: Admission,
+        service: str | None = None,
         engine_options: Mapping[str, Any] | None = None,
     ) -> None:
         self._source = source
-        self._schema = schema
-        self._application_name = application_name
+        self._admission = admission
+        self._schema = admission.schema
+        self._service = service
         self._engine_options = dict(engine_options or {})
         self._keeper: PoolKeeper | None = None
 
@@ -164,7 +183,10 @@ class SessionFactory:
 
     def _pool_keeper(self) -> PoolKeeper:
         if self._keeper is None:
-            self._keeper = PoolKeeper(self._make_engine(), ours=isinstance(self._source, DatabaseUrl))
+            ours = isinstance(self._source, DatabaseUrl)
+            engine = self._make_engine()
+            self._admission.attach(engine.sync_engine, ours=ours)
+            self._keeper = PoolKeeper(engine, ours=ours)
         return self._keeper
 
     def _make_engine(self) -> AsyncEngine:
@@ -174,9 +196,7 @@ class SessionFactory:
             return create_async_engine(
                 source.sqlalchemy_url("asyncpg"),
                 **_merged(
-                    source.engine_arguments("asyncpg", application_name=self._application_name)[
-                        "connect_args"
-                    ],
+                    source.engine_arguments("asyncpg", application_name=self._service)["connect_args"],
                     self._engine_options,
                     self._schema,
                 ),

@@ -1,6 +1,7 @@
 """What is said about a database that this package may not use as it is."""
 
 import shlex
+from collections.abc import Callable
 
 from todo_schema import catalog
 from todo_schema.catalog import Catalog, Comparison
@@ -21,18 +22,18 @@ def refuse(found: Found) -> None:
     """Raise where nobody may go on: the database has moved past us, or its tables are gone."""
     if found.state is State.TOO_NEW:
         raise too_new(found)
-    missing = _tables_of(found.version) - found.tables
+    missing = _tables_of(found) - found.tables
     if missing:
         lines = tuple(f"table {table}: missing" for table in sorted(missing))
         raise drifted(found, Comparison(lines, ()))
 
 
-def _tables_of(version: int | None) -> frozenset[str]:
+def _tables_of(found: Found) -> frozenset[str]:
     """Return the entities' tables that a database at a version has, as far as this package needs them."""
-    known = max((known for known in catalog.known_versions() if known <= (version or 0)), default=None)
+    known = max((known for known in catalog.known_versions() if known <= (found.version or 0)), default=None)
     if known is None:
         return frozenset()
-    facts = catalog.entities(catalog.expected(known))
+    facts = catalog.entities(catalog.expected(known, found.contract))
     return frozenset(name.removeprefix("table ") for name in facts if name.startswith("table "))
 
 
@@ -48,6 +49,11 @@ def require_usable(found: Found) -> None:
     refuse(found)
     if found.state in (State.EMPTY, State.BEHIND):
         raise outdated(found)
+
+
+def is_usable(found: Found) -> bool:
+    """Tell whether this package may use the database as it is now."""
+    return found.state in (State.CURRENT, State.AHEAD) and not _tables_of(found) - found.tables
 
 
 def outdated(found: Found) -> SchemaOutdatedError:
@@ -70,12 +76,22 @@ def too_new(found: Found) -> SchemaTooNewError:
     )
 
 
-def beyond(found: Found) -> SchemaTooNewError:
-    """Say that only a newer package can undo what a newer package applied."""
-    return SchemaTooNewError(
-        f"schema {found.version} in database {found.database}",
-        f"the package that contains revision {found.version:03d}, to undo it; "
-        f"this is todo-schema {PACKAGE_VERSION} of schema {SCHEMA_VERSION}",
+def refuse_to_undo(found: Found) -> None:
+    """Raise where only a newer package can undo what a newer package applied.
+
+    Raises:
+        SchemaTooNewError: The database has revisions that this package does not contain.
+
+    """
+    if found.state is State.AHEAD:
+        beyond = f"revision {found.version:03d}"
+    elif found.contract > len(catalog.contracts()):
+        beyond = f"contract revision c{found.contract:03d}"
+    else:
+        return
+    raise SchemaTooNewError(
+        f"{beyond} in database {found.database}",
+        f"the package that contains it, to undo it; this is todo-schema {PACKAGE_VERSION} of schema {SCHEMA_VERSION}",
         'pip install --upgrade "todo-schema", then downgrade with that one',
     )
 
@@ -105,23 +121,27 @@ def drifted(found: Found, comparison: Comparison) -> SchemaDriftError:
     )
 
 
-def recognise(found: Found, existing: Catalog) -> int:
-    """Return the schema version that unversioned tables are exactly those of.
+def recognise(found: Found, existing: Catalog) -> tuple[int, int]:
+    """Return the schema version, and the place in the contract line, that unversioned tables are exactly those of.
 
     Raises:
         UnversionedSchemaError: They are those of none; it lists the differences from the nearest one.
 
     """
     ours = catalog.entities(existing)
-    compared = [
-        (version, catalog.compare(ours, catalog.entities(catalog.expected(version))))
+    places = [
+        (version, contract)
         for version in catalog.known_versions()
+        for contract in (0, *(step.number for step in catalog.contracts() if step.requires <= version))
     ]
-    for version, comparison in compared:
+    compared = [
+        (place, catalog.compare(ours, catalog.entities(catalog.expected(*place)))) for place in places
+    ]
+    for place, comparison in compared:
         if comparison.is_equal:
-            return version
+            return place
     nearest, comparison = min(compared, key=lambda pair: len(pair[1].differences) + len(pair[1].extras))
-    raise unversioned(found, nearest, comparison)
+    raise unversioned(found, nearest[0], comparison)
 
 
 def not_kept(found: Found) -> ForeignVersionError:
@@ -136,7 +156,7 @@ def not_kept(found: Found) -> ForeignVersionError:
 def unrecorded(found: Found, existing: Catalog) -> UnversionedSchemaError:
     """Say that tables have no version, whether or not `upgrade` would recognise them."""
     try:
-        version = recognise(found, existing)
+        version, _ = recognise(found, existing)
     except UnversionedSchemaError as error:
         return error
     return UnversionedSchemaError(
@@ -146,19 +166,24 @@ def unrecorded(found: Found, existing: Catalog) -> UnversionedSchemaError:
     )
 
 
-def compare_with_version(found: Found, existing: Catalog) -> Comparison:
+def compare_with_version(found: Found, existing: Catalog, needed: Callable[[], frozenset[str]]) -> Comparison:
     """Compare the tables with what the recorded version asks for.
 
-    Of a database that is newer than this package only our own tables and columns are asked for: what else
-    the newer version brought cannot be known here.
+    Of a database that has moved on without this package only what the package needs is asked for: what else
+    later revisions brought, or took away, cannot be known here.
+
+    Args:
+        found: What the database holds.
+        existing: Its tables.
+        needed: Gives the tables and columns of this package's models, as names of facts.
+
     """
     if found.version is None:
         return Comparison((), ())
-    if found.version > SCHEMA_VERSION:
-        names = catalog.names_only(catalog.expected(SCHEMA_VERSION))
-        missing = tuple(f"{name}: missing" for name in sorted(names - existing.keys()))
+    if found.version > SCHEMA_VERSION or found.contract > len(catalog.contracts()):
+        missing = tuple(f"{name}: missing" for name in sorted(needed() - existing.keys()))
         return Comparison(missing, ())
-    return catalog.compare(existing, catalog.expected(found.version))
+    return catalog.compare(existing, catalog.expected(found.version, found.contract))
 
 
 def _listed(lines: tuple[str, ...]) -> str:

@@ -35,6 +35,15 @@ def dump(url: str, schema: str = "public", tables: Iterable[str] | None = None) 
     return "\n".join(line for line in lines if line and not _NOISE.match(line))
 
 
+def unordered(dumped: str) -> str:
+    """A dump without the order of the columns: a column that is added again comes last."""
+    statements = []
+    for statement in dumped.split(";\n"):
+        first, *rest = statement.split("\n")
+        statements.append("\n".join([first, *sorted(line.rstrip(",") for line in rest)]))
+    return "\n".join(sorted(statements))
+
+
 def _pg_dump(url: str) -> Path:
     """A pg_dump that is not older than the server: an older one refuses."""
     needed = int(execute(url, "SHOW server_version_num")[0][0]) // 10_000

@@ -13,7 +13,7 @@ from psycopg import sql
 
 from tests.support.certificates import Certificates, make_certificates
 from tests.support.ports import free_port
-from tests.support.servers import FAST_SETTINGS, Server, execute
+from tests.support.servers import FAST_SETTINGS, Server, data_folder, execute
 from todo_schema import embedded
 
 # Both addresses stay open for the superuser's own socket, or a rule under test would lock the test out.
@@ -145,9 +145,8 @@ def cluster(binaries: Path, *, tls: bool = False, **settings: str | float) -> It
 
     `settings` are server settings. With `tls` it has the certificates of `Cluster.certificates`.
     """
-    folder = Path(tempfile.mkdtemp(prefix="cluster-"))
-    folder.chmod(0o755)
-    try:
+    with data_folder() as folder:
+        folder.chmod(0o755)
         made = Cluster(binaries, folder, make_certificates(folder / "tls") if tls else None)
         made.start()
         try:
@@ -157,8 +156,6 @@ def cluster(binaries: Path, *, tls: bool = False, **settings: str | float) -> It
         finally:
             if (made.data / "postmaster.pid").exists():
                 made.stop("immediate")
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.support.processes import CHECKOUT, SOURCE, run_python
-from tests.support.revisions import NEXT
+from tests.support.revisions import NEXT, NEXT_VERSION
 from tests.support.servers import Server
 from todo_schema import SCHEMA_VERSION
 from todo_schema.compatibility import HEAD
@@ -27,6 +27,16 @@ with given_server(sys.argv[1]) as server:
 
 # A column that no revision of ours will ever add.
 COLUMN = "throwaway_note"
+
+# In the models of a package that no longer uses the dropped column: (file, text, text to put there instead).
+WITHOUT_DESCRIPTION = (
+    "models.py",
+    """    description: str | None = Field(
+        default=None, sa_type=Text, sa_column_kwargs={"comment": "More about it, or null."}
+    )
+""",
+    "",
+)
 
 # A revision that nobody has released, for tests of what happens after the head: {name of the file: its text}.
 NEXT_REVISION = {
@@ -58,6 +68,43 @@ def downgrade(op: Operations) -> None:
 }
 
 
+# The contract step after it: only packages below the next schema version still read `description`.
+CONTRACT = "c001"
+DROPPED = "description"
+NEXT_CONTRACT = {
+    f"{CONTRACT}_drop_task_{DROPPED}.py": f'''\
+"""Drop the description of a task.
+
+Gain: one column less.
+Locks: tasks, for a few milliseconds.
+Older packages: below schema {NEXT_VERSION} cannot read tasks any more.
+Going back: the column is there again, every description is lost.
+"""
+
+import sqlalchemy as sa
+from alembic.operations import Operations
+
+revision = "{CONTRACT}"
+down_revision = None
+branch_labels = "contract"
+requires = {NEXT_VERSION}
+floor = {NEXT_VERSION}
+
+
+def upgrade(op: Operations) -> None:
+    """Drop the column."""
+    op.drop_column("tasks", "{DROPPED}")
+
+
+def downgrade(op: Operations) -> None:
+    """Add the column again, with its comment."""
+    op.add_column(
+        "tasks", sa.Column("{DROPPED}", sa.Text(), nullable=True, comment="More about it, or null.")
+    )
+'''
+}
+
+
 def throwaway_package(
     folder: Path,
     revisions: Mapping[str, str] | None = None,
@@ -68,7 +115,8 @@ def throwaway_package(
 
     Args:
         folder: Where the package goes, as `folder/todo_schema`.
-        revisions: The text of each revision to add, by the name of its file; the copy's SCHEMA_VERSION counts them.
+        revisions: The text of each revision to add, by the name of its file; the copy's SCHEMA_VERSION counts those
+            of the expand line.
         edits: (path inside the package, text that it contains once, text to put there instead).
 
     """
@@ -76,15 +124,30 @@ def throwaway_package(
     shutil.copytree(SOURCE / "todo_schema", package, ignore=shutil.ignore_patterns("__pycache__"))
     added = revisions or {}
     for name, text in added.items():
-        (package / "migrations" / "versions" / name).write_text(text, encoding="utf-8")
+        folder_of_line = "contract" if name.startswith("c") else "versions"
+        (package / "migrations" / folder_of_line / name).write_text(text, encoding="utf-8")
+    newest = SCHEMA_VERSION + sum(not name.startswith("c") for name in added)
     line = "\nSCHEMA_VERSION: Final = {}\n"
-    counted = ("compatibility.py", line.format(SCHEMA_VERSION), line.format(SCHEMA_VERSION + len(added)))
-    for name, old, new in (counted, *edits):
+    counted = ("compatibility.py", line.format(SCHEMA_VERSION), line.format(newest))
+    _edit(package, (counted, *edits))
+    return folder
+
+
+def edited_copy(original: Path, folder: Path, *edits: tuple[str, str, str]) -> Path:
+    """Copy a throw-away package into `folder`, with its catalogues, edit the copy, and return `folder`."""
+    shutil.copytree(
+        original / "todo_schema", folder / "todo_schema", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    _edit(folder / "todo_schema", edits)
+    return folder
+
+
+def _edit(package: Path, edits: Sequence[tuple[str, str, str]]) -> None:
+    for name, old, new in edits:
         path = package / name
         text = path.read_text(encoding="utf-8")
         assert text.count(old) == 1, f"{name} contains {text.count(old)} times: {old}"
         path.write_text(text.replace(old, new), encoding="utf-8")
-    return folder
 
 
 def write_catalogues(folder: Path, server: Server) -> None:

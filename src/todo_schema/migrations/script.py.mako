@@ -16,6 +16,13 @@ ${imports + "\n" if imports else ""}\
 
 revision = ${'"%s"' % up_revision}
 down_revision = ${'"%s"' % down_revision if down_revision else "None"}
+% if branch_labels:
+branch_labels = ${'"%s"' % branch_labels}
+% endif
+% if up_revision.startswith("c"):
+requires = ${schema_version}
+floor = ${schema_version}
+% endif
 
 
 def upgrade(op: Operations) -> None:

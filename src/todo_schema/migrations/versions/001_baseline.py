@@ -11,6 +11,7 @@ from alembic.operations import Operations
 
 revision = "001"
 down_revision = None
+branch_labels = "expand"
 
 
 def upgrade(op: Operations) -> None:

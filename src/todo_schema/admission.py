@@ -1,0 +1,136 @@
+"""What a connection of a session factory does as it opens: it takes its lease and reads the floor."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import event
+
+from todo_schema import inspection, leases, locks, verdict
+from todo_schema.compatibility import BOOKKEEPING_TABLES, SCHEMA_VERSION
+from todo_schema.diagnosis import locked_for_reading, missing_read_right
+from todo_schema.driver_errors import (
+    INSUFFICIENT_PRIVILEGE,
+    INVALID_SCHEMA_NAME,
+    LOCK_NOT_AVAILABLE,
+    UNDEFINED_TABLE,
+    sqlstate,
+)
+from todo_schema.drivers import is_known, wait_for, wire_of
+from todo_schema.errors import MigrationLockedError
+from todo_schema.urls import masked
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import Engine
+    from sqlalchemy.engine.interfaces import DBAPIConnection
+    from sqlalchemy.pool import ConnectionPoolEntry
+
+    from todo_schema.drivers import ClosableWire
+
+# A contract step holds the lock for one transaction, which lets go of everything where a lock keeps it waiting.
+_PATIENCE = 30.0  # seconds
+_FIRST_PAUSE = 0.025
+_LONGEST_PAUSE = 1.0
+
+_TAKEN = "todo_schema_lease"
+
+
+class Admission:
+    """Lets an engine's connections in, each as it is opened.
+
+    Attributes:
+        schema: The PostgreSQL schema of the installation; None leaves it to the connection's search_path.
+        check: Whether a connection reads the floor, and is closed where it is above this package.
+        pooler: Whether a transaction pooler stands in between; None finds out.
+
+    """
+
+    def __init__(self, schema: str | None, *, check: bool, pooler: bool | None) -> None:
+        self.schema = schema
+        self.check = check
+        self.pooler = pooler
+
+    def attach(self, engine: Engine, *, ours: bool) -> None:
+        """Take a lease on every connection that the engine opens from now on.
+
+        A caller's engine may have opened some already: those are leased as they are used for the first time.
+        """
+        if not is_known(engine):
+            return
+        key = f"{_TAKEN} {self.schema}"
+
+        # What this raises closes the connection: SQLAlchemy sees to that, also where the task is being cancelled.
+        def admit(connection: DBAPIConnection, entry: ConnectionPoolEntry, *_user: object) -> None:
+            if key not in entry.info and not leases.EXEMPT.get():
+                self._admit(engine, connection)
+                entry.info[key] = True
+
+        event.listen(engine, "connect", admit)
+        if not ours:
+            event.listen(engine, "checkout", admit)
+
+    def _admit(self, engine: Engine, connection: Any) -> None:
+        wire = wire_of(engine.dialect, connection)
+        address = masked(engine.url)
+        with _in_autocommit(engine, connection):
+            if self._take(wire, address).doubtful:
+                found = inspection.read_alone(wire, self.schema)
+                # Where nothing of ours is recorded there is nothing to be wrong about, yet.
+                if found.version is not None:
+                    verdict.require_usable(found)
+
+    def _take(self, wire: ClosableWire, address: str) -> leases.Answer:
+        """Take the lease, waiting for a step that is being applied."""
+        pid = {True: 0, False: None, None: wire.server_pid}[self.pooler]
+        with_check = self.check
+        deadline = time.monotonic() + _PATIENCE
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                rows = wire.run(leases.take_message(self.schema, pid=pid, with_check=with_check))
+            except Exception as error:
+                if sqlstate(error) == INSUFFICIENT_PRIVILEGE:
+                    inspection.read_alone(wire, self.schema)  # names the role, and each right that it lacks
+                    raise missing_read_right(error, self.schema, address) from error
+                if sqlstate(error) == LOCK_NOT_AVAILABLE:
+                    held = locks.table_holders(wire, self.schema, BOOKKEEPING_TABLES, even_from_readers=True)
+                    raise locked_for_reading(address, locks.named(held), locks.ended(held)) from error
+                if sqlstate(error) not in {UNDEFINED_TABLE, INVALID_SCHEMA_NAME} or not with_check:
+                    raise
+                with_check = False  # no tables of ours, or not yet
+                continue
+            answer = leases.answer_of(rows)
+            if not answer.busy:
+                return answer
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise _still_locked(address)
+            wait_for(asyncio.sleep(min(left, pause * random.uniform(0.5, 1.5))))  # noqa: S311  # not a secret
+            pause = min(pause * 2, _LONGEST_PAUSE)
+
+
+@contextmanager
+def _in_autocommit(engine: Engine, connection: Any) -> Iterator[None]:
+    """Keep psycopg from opening a transaction; asyncpg opens none by itself."""
+    if engine.dialect.driver != "psycopg":
+        yield
+        return
+    before, connection.autocommit = connection.autocommit, True
+    yield
+    connection.autocommit = before
+
+
+def _still_locked(address: str) -> MigrationLockedError:
+    return MigrationLockedError(
+        f"schema {SCHEMA_VERSION} at {address} has been locked for {_PATIENCE:g} s by a contract step or a downgrade "
+        "that this package would not survive",
+        "that step to end",
+        "connect again later; if the step hangs, end its connection: "
+        "SELECT pid, application_name FROM pg_stat_activity",
+    )

@@ -1,0 +1,202 @@
+"""What is released stays for ever: the rules that each revision file keeps before it is."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.support import packages
+from tests.support.processes import SOURCE
+from tests.support.revision_rules import broken_rules
+from tests.support.revisions import NEXT, NEXT_VERSION
+from todo_schema import SCHEMA_VERSION, history
+from todo_schema.compatibility import HEAD, Line
+from todo_schema.revisions import of, scripts
+
+AFTER, CONTRACT, SECOND = f"{NEXT_VERSION + 1:03d}", packages.CONTRACT, "c002"
+(EXPAND_FILE,), (CONTRACT_FILE,) = packages.NEXT_REVISION, packages.NEXT_CONTRACT
+SECOND_FILE = f"{SECOND}_drop_more.py"
+FIRST_TEXT = packages.NEXT_CONTRACT[CONTRACT_FILE]
+SECOND_TEXT = FIRST_TEXT.replace(
+    f'revision = "{CONTRACT}"\ndown_revision = None\nbranch_labels = "contract"\n',
+    (f'revision = "{SECOND}"\ndown_revision = "{CONTRACT}"\n'),
+)
+
+
+def test_the_revisions_of_this_package_keep_every_rule():
+    assert broken_rules(SOURCE / "todo_schema" / "migrations", SCHEMA_VERSION) == []
+
+
+def test_each_line_has_a_single_head_and_the_expand_line_s_is_the_schema_version():
+    ends = [revisions[-1].revision for revisions in map(of, Line) if revisions]
+    assert sorted(scripts().get_heads()) == sorted(ends)
+    assert HEAD in ends
+    assert {revision.line for revision in history()} == {line for line in Line if of(line)}
+
+
+Files = Callable[..., list[str]]
+
+
+@pytest.fixture
+def rules_broken_by(tmp_path: Path) -> Files:
+    """Gives the rules that two contract revisions after an expand one break, once some of their text is replaced.
+
+    `rules(file, old, new)` replaces `old`; without a `new` the file is the text `old`.
+    """
+
+    def rules(name: str = "", old: str = "", new: str | None = None) -> list[str]:
+        folder = packages.throwaway_package(
+            tmp_path, packages.NEXT_REVISION | {CONTRACT_FILE: FIRST_TEXT, SECOND_FILE: SECOND_TEXT}
+        )
+        migrations = folder / "todo_schema" / "migrations"
+        (migrations / "catalog" / f"{NEXT}.txt").touch()
+        for revision in (CONTRACT, SECOND):
+            text = f"requires = {NEXT_VERSION}\nfloor = {NEXT_VERSION}\n- column tasks.x = text\n"
+            (migrations / "catalog" / f"{revision}.txt").write_text(text)
+        if name:
+            path = next(migrations.glob(f"*/{name}"), migrations / name)
+            text = path.read_text() if path.exists() else ""
+            assert new is None or old in text
+            path.write_text(old if new is None else text.replace(old, new), encoding="utf-8")
+        return broken_rules(migrations, NEXT_VERSION)
+
+    return rules
+
+
+def test_revisions_of_both_lines_can_keep_every_rule(rules_broken_by: Files):
+    assert rules_broken_by() == []
+
+
+# What is replaced in one of the files, and the rule that is broken.
+WRONG = {
+    "a floor above what it requires": (
+        SECOND_FILE,
+        f"floor = {NEXT_VERSION}",
+        f"floor = {NEXT_VERSION + 1}",
+        "not 1 <= floor <= requires",
+    ),
+    "a schema that nobody has": (
+        SECOND_FILE,
+        f"requires = {NEXT_VERSION}",
+        f"requires = {NEXT_VERSION + 1}",
+        "requires <= SCHEMA_VERSION",
+    ),
+    "no floor": (SECOND_FILE, f"floor = {NEXT_VERSION}\n", "", "not 1 <= floor"),
+    "no schema that it requires": (
+        SECOND_FILE,
+        f"requires = {NEXT_VERSION}\n",
+        "",
+        "not 1 <= floor <= requires",
+    ),
+    "a floor that falls": (SECOND_FILE, f"floor = {NEXT_VERSION}", "floor = 1", "its floor is below"),
+    "requirements that fall": (
+        SECOND_FILE,
+        f"requires = {NEXT_VERSION}\nfloor = {NEXT_VERSION}",
+        "requires = 1\nfloor = 1",
+        "requires less than",
+    ),
+    "a floor that its catalogue does not have": (
+        CONTRACT_FILE,
+        f"floor = {NEXT_VERSION}",
+        "floor = 1",
+        f"{CONTRACT}.txt: does not repeat requires and floor",
+    ),
+    "a floor in the expand line": (
+        EXPAND_FILE,
+        "\n\n\ndef up",
+        "\nfloor = 2\n\n\ndef up",
+        "as only a contract",
+    ),
+    "another ordinal than its file's": (
+        SECOND_FILE,
+        f'n = "{SECOND}"',
+        'n = "c003"',
+        f"revision is not '{SECOND}'",
+    ),
+    "a revision that does not follow the last": (
+        SECOND_FILE,
+        f'down_revision = "{CONTRACT}"',
+        "down_revision = None",
+        f"down_revision is not '{CONTRACT}'",
+    ),
+    "a first revision that follows another": (
+        CONTRACT_FILE,
+        "down_revision = None",
+        f'down_revision = "{NEXT}"',
+        "down_revision is not None",
+    ),
+    "an expand revision after a contract one": (
+        EXPAND_FILE,
+        f'down_revision = "{HEAD}"',
+        f'down_revision = "{CONTRACT}"',
+        f"down_revision is not '{HEAD}'",
+    ),
+    "no line": (CONTRACT_FILE, 'branch_labels = "contract"\n', "", "branch_labels is not 'contract'"),
+    "another line": (CONTRACT_FILE, '"contract"', '"expand"', "branch_labels is not 'contract'"),
+    "a line named twice": (
+        SECOND_FILE,
+        "requires =",
+        'branch_labels = "x"\nrequires =',
+        "only the first revision",
+    ),
+    "a dependency": (
+        SECOND_FILE,
+        "requires =",
+        f'depends_on = "{NEXT}"\nrequires =',
+        "depends on a revision",
+    ),
+    "an import of ours": (
+        SECOND_FILE,
+        "import sqlalchemy as sa\n",
+        "import sqlalchemy as sa\n\nfrom todo_schema import models\n",
+        "imports todo_schema",
+    ),
+    "an import inside a function": (
+        SECOND_FILE,
+        '    """Drop the column."""\n',
+        '    """Drop the column."""\n    from ..env import main\n',
+        "imports ..env",
+    ),
+    "a docstring that leaves something out": (
+        SECOND_FILE,
+        "Older packages: ",
+        "",
+        "does not say Gain, Locks, ",
+    ),
+    "a docstring without a sentence": (
+        SECOND_FILE,
+        "a task.\n\nGain",
+        "a task\n\nGain",
+        "begin with a sentence",
+    ),
+    "no way back": (
+        SECOND_FILE,
+        "def downgrade(op: Operations)",
+        "def undo(op: Operations)",
+        "go up and down",
+    ),
+    "Alembic's own signature": (SECOND_FILE, "(op: Operations)", "()", "go up and down on the operations"),
+    "more than ASCII": (SECOND_FILE, "one column", "one c\u00f6lumn", "is not ASCII"),
+    "a revision without a catalogue": (
+        f"contract/{SECOND[:-1]}3_more.py",
+        SECOND_TEXT,
+        None,
+        "c003: has no catalogue",
+    ),
+    "a gap": (f"contract/{SECOND[:-1]}9_more.py", SECOND_TEXT, None, "is not named c003_ and what it does"),
+    "a name that says nothing": (f"versions/{AFTER}.py", SECOND_TEXT, None, f"is not named {AFTER}_"),
+    "a revision that SCHEMA_VERSION does not count": (
+        f"versions/{AFTER}_more.py",
+        SECOND_TEXT,
+        None,
+        f"{NEXT_VERSION + 1} expand revisions, and SCHEMA_VERSION = {NEXT_VERSION}",
+    ),
+    "a catalogue of no revision": ("catalog/c003.txt", "requires = 1\n", None, "catalog/c003: belongs to no"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_a_file_that_breaks_a_rule_is_told(rules_broken_by: Files, case: str):
+    name, old, new, rule = WRONG[case]
+    broken = rules_broken_by(name, old, new)
+    assert [line for line in broken if rule in line], broken
