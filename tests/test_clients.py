@@ -175,16 +175,20 @@ async def test_a_contract_step_says_what_it_waits_for(
         assert (status["contract_pending"], status["clients"]) == (found["contract"], found["clients"])
         return list(found["contract"])
 
-    assert asked() == step(ready=False, blocked_by=[])
+    assert asked() == step(ready=False, waits_for="todo-schema upgrade --url URL", blocked_by=[])
     contracting_asked(call, upgraded_database, "upgrade")
-    assert asked() == step(ready=True, blocked_by=[])
+    assert asked() == step(ready=True, waits_for="", blocked_by=[])
     with leased(upgraded_database, NEXT_VERSION, "newer-api"):
-        assert asked() == step(ready=True, blocked_by=[])
+        assert asked() == step(ready=True, waits_for="", blocked_by=[])
         async with session_factory(upgraded_database, service="billing-api") as factory:
             await backend(factory)
             (client,) = clients(upgraded_database).clients[:1]
             assert client.service == "billing-api"
-            assert asked() == step(ready=False, blocked_by=[client.as_dict()])
+            assert asked() == step(
+                ready=False,
+                waits_for=f"services below schema {NEXT_VERSION} to leave",
+                blocked_by=[client.as_dict()],
+            )
         contract, found = contracting_asked(call, upgraded_database, "contract", "clients")
         assert revisions_of(contract) == [CONTRACT]
         assert (found["contract"], found["floor"]) == ([], NEXT_VERSION)
@@ -260,14 +264,15 @@ def test_a_downgrade_by_command_that_would_break_a_service_exits_9_and_names_it(
 
 
 def test_a_pending_step_prints_what_it_waits_for():
-    step = PendingContract("c001", requires=2, floor=2, ready=True, blocked_by=())
+    step = PendingContract("c001", requires=2, floor=2, ready=True, waits_for="", blocked_by=())
     client = Client(
         "billing-api", 1, 1, (7,), "10.0.0.7", "app", datetime(2026, 12, 1, tzinfo=UTC), leased=True
     )
     assert str(step) == "c001 (floor 2) ready: todo-schema contract"
-    assert str(replace(step, ready=False)) == "c001 (floor 2) waits for schema 2"
-    assert str(replace(step, ready=False, blocked_by=(client,))) == (
-        "c001 (floor 2) waits for services below schema 2 to leave\n"
+    early = replace(step, ready=False, waits_for="todo-schema upgrade --url URL")
+    assert str(early) == "c001 (floor 2) waits for todo-schema upgrade --url URL"
+    assert str(replace(early, waits_for="services to leave", blocked_by=(client,))) == (
+        "c001 (floor 2) waits for services to leave\n"
         "    billing-api: schema 1, 1 connection from 10.0.0.7, role app, since 2026-12-01 00:00:00 UTC"
     )
     unseen = replace(client, service="", connections=2, leased=False)

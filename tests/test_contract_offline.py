@@ -126,7 +126,7 @@ def test_a_service_below_the_floor_stops_the_script_which_names_it(
 ):
     with leased(expanded_database, SCHEMA_VERSION) as client:
         pid = client.info.backend_pid
-        said = f"would break: billing-api at schema {SCHEMA_VERSION}, pid {{{pid}}}"
+        said = f"would break: billing-api at schema {SCHEMA_VERSION}, pid {pid}"
         assert_stops(expanded_database, script, said)
     # Whoever is as new as the floor may stay.
     with leased(expanded_database, NEXT_VERSION):

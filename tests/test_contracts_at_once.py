@@ -11,9 +11,10 @@ from tests.support.packages import CONTRACT
 from tests.support.proxy import Moment, Proxy
 from tests.support.revisions import NEXT, NEXT_VERSION
 from tests.support.servers import Server, execute
-from tests.support.states import rows
+from tests.support.states import FLOOR, rows
 from tests.support.waiting import wait_for
 from tests.support.ways import Call, both_drivers
+from todo_schema.compatibility import HEAD
 from todo_schema.locks import try_lock_query
 
 RACERS = 8
@@ -177,3 +178,31 @@ def test_whoever_migrates_is_waited_for_and_named(
         wait_for(lambda: execute(expanded_database, waiting))
     (done,) = answers_of(contracting_asked)
     assert revisions_of(done) == [CONTRACT]
+
+
+# What somebody else does meanwhile, and what the answer is then.
+MEANWHILE = {
+    "undone": (f"UPDATE todo_schema_version SET version_num = '{HEAD}'", "SchemaOutdatedError"),
+    "moved on": (FLOOR.replace(f", {NEXT_VERSION}, ", f", {NEXT_VERSION + 1}, "), "SchemaTooNewError"),
+    "contracted": (f"INSERT INTO todo_schema_version VALUES ('{CONTRACT}')", None),
+}
+
+
+@both_drivers
+@pytest.mark.parametrize("case", MEANWHILE)
+def test_what_changes_while_it_waits_for_the_lock_is_seen(
+    server: Server, expanded_database: str, contracting_asked: Asked, call: Call, case: str
+):
+    change, error = MEANWHILE[case]
+    tries = try_lock_query("public")
+    with driver.connect(expanded_database) as holder, Proxy(server) as proxy:
+        assert holder.execute(tries).rowcount == 1
+        contracting_asked.start(call, proxy.url(expanded_database), "contract")
+        wait_for(lambda: [statement for statement in proxy.statements if tries in statement.sql])
+        execute(expanded_database, change)
+        before = everything(expanded_database)
+        holder.rollback()
+        (answer,) = answers_of(contracting_asked)
+    assert answer.get("error") == error
+    assert answer.get("applied") == (None if error else [])
+    assert everything(expanded_database) == before

@@ -129,6 +129,7 @@ async def test_a_database_without_tables_of_ours_has_no_floor_and_lets_everybody
         before = await backend(factory)
         assert leases(database, schema or "public") == held_by({before})
         psycopg("upgrade", database, schema=schema)
+        assert await backend(factory) == before  # which looks again, now that there is something to see
         execute(database, f"SET search_path = {schema or 'public'}; {FLOOR}")
         assert await backend(factory) == before
         with pytest.raises(SchemaTooNewError):

@@ -126,8 +126,9 @@ def wrote(
 ) -> str:
     """SQL of what a package of the future does: rows of the history, and where its two lines are then."""
     texts = [
-        f"INSERT INTO todo_schema_history ({FIELDS}) VALUES"
-        f" ('{revision}', '{line}', {ordinal}, '{action}', {floor}, '99.0.0rc1+local', '0', 'h', '')"
+        f"INSERT INTO todo_schema_history (id, {FIELDS}) SELECT max(id) + 1,"
+        f" '{revision}', '{line}', {ordinal}, '{action}', {floor}, '99.0.0rc1+local', '0', 'h', ''"
+        " FROM todo_schema_history"
         for revision, line, ordinal, action, floor in steps
     ]
     if version:

@@ -48,9 +48,11 @@ HIDDEN = Client("", 2, 1, (13,), None, None, None, leased=True)
 HIDDEN_TEXT = "(no application_name): schema 2, 1 connection from a local or hidden address"
 POOLED = dataclasses.replace(BILLING, service="web", connections=1, pids=(14,), since=None, leased=False)
 POOLED_TEXT = "web: schema 1, 1 connection from 10.0.0.7, role app, through a pooler, without a lease"
-READY = PendingContract("c001", requires=2, floor=2, ready=True, blocked_by=())
-BLOCKED = PendingContract("c002", requires=3, floor=3, ready=False, blocked_by=(BILLING, HIDDEN))
-TOO_EARLY = PendingContract("c003", requires=9, floor=4, ready=False, blocked_by=())
+READY = PendingContract("c001", requires=2, floor=2, ready=True, waits_for="", blocked_by=())
+BLOCKED = PendingContract(
+    "c002", requires=3, floor=3, ready=False, waits_for="those to leave", blocked_by=(BILLING, HIDDEN)
+)
+TOO_EARLY = PendingContract("c003", requires=9, floor=4, ready=False, waits_for="an upgrade", blocked_by=())
 CLIENTS = Clients("public", 1, (BILLING, HIDDEN), (READY, BLOCKED), leases=True)
 NARROWING = PlannedStep("c001", "Drop it", "Gain: less.", "ALTER TABLE tasks DROP COLUMN description;")
 STATUS = Status(
@@ -156,9 +158,9 @@ def test_reports_print_for_a_person(database: str):
         (READY, "c001 (floor 2) ready: todo-schema contract"),
         (
             BLOCKED,
-            f"c002 (floor 3) waits for services below schema 3 to leave\n    {BILLING_TEXT}\n    {HIDDEN_TEXT}",
+            f"c002 (floor 3) waits for those to leave\n    {BILLING_TEXT}\n    {HIDDEN_TEXT}",
         ),
-        (TOO_EARLY, "c003 (floor 4) waits for schema 9"),
+        (TOO_EARLY, "c003 (floor 4) waits for an upgrade"),
         (CLIENTS, f"{BILLING_TEXT}\n{HIDDEN_TEXT}\n{READY}\n{BLOCKED}"),
         (Clients("public", 1, (), (), leases=True), "nobody is connected"),
         (
@@ -213,9 +215,10 @@ def test_what_tells_of_clients_and_contract_steps_gives_a_program_the_same_facts
     hidden = billing | {
         "service": "", "schema_version": 2, "connections": 1, "pids": [13], "host": None, "role": None, "since": None,
     }  # fmt: skip
-    ready = {"revision": "c001", "requires": 2, "floor": 2, "ready": True, "blocked_by": []}
+    ready = {"revision": "c001", "requires": 2, "floor": 2, "ready": True, "waits_for": "", "blocked_by": []}
     blocked = {
-        "revision": "c002", "requires": 3, "floor": 3, "ready": False, "blocked_by": [billing, hidden],
+        "revision": "c002", "requires": 3, "floor": 3, "ready": False, "waits_for": "those to leave",
+        "blocked_by": [billing, hidden],
     }  # fmt: skip
     assert CLIENTS.as_dict() == {
         "schema": "public",

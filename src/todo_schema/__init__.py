@@ -8,17 +8,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from todo_schema.answers import check, check_async, clients, clients_async, status, status_async
     from todo_schema.autogenerate import include_object
-    from todo_schema.changes import (
-        downgrade,
-        downgrade_async,
-        stamp,
-        stamp_async,
-        upgrade,
-        upgrade_async,
-    )
+    from todo_schema.changes import stamp, stamp_async, upgrade, upgrade_async
     from todo_schema.compatibility import PACKAGE_VERSION as __version__
     from todo_schema.compatibility import SCHEMA_VERSION, State
-    from todo_schema.contracting import contract, contract_async
     from todo_schema.errors import (
         ClientsConnectedError,
         ContractBlockedError,
@@ -44,6 +36,7 @@ if TYPE_CHECKING:
     )
     from todo_schema.models import Conversation, Message, Task, User
     from todo_schema.preview import history, history_async, plan, plan_async, sql, sql_async
+    from todo_schema.removals import contract, contract_async, downgrade, downgrade_async
     from todo_schema.reports import (
         AppliedStep,
         ChangeReport,
@@ -125,11 +118,11 @@ __all__ = [
 _HOMES = {
     "answers": ("check", "clients", "status"),
     "autogenerate": ("include_object",),
-    "changes": ("downgrade", "stamp", "upgrade"),
+    "changes": ("stamp", "upgrade"),
     "compatibility": ("SCHEMA_VERSION", "State"),
-    "contracting": ("contract",),
     "models": ("Conversation", "Message", "Task", "User"),
     "preview": ("history", "plan", "sql"),
+    "removals": ("contract", "downgrade"),
     "reports": ("AppliedStep", "ChangeReport", "Plan", "PlannedStep", "Progress", "Revision"),
     "sessions": ("SessionFactory", "session_factory"),
     "standing": ("Client", "Clients", "PendingContract", "Status"),

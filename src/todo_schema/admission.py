@@ -7,27 +7,30 @@ import random
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
-from sqlalchemy import event
+from sqlalchemy import Engine, event
 
 from todo_schema import inspection, leases, locks, verdict
-from todo_schema.compatibility import BOOKKEEPING_TABLES, SCHEMA_VERSION
+from todo_schema.compatibility import BOOKKEEPING_TABLES, SCHEMA_VERSION, State
 from todo_schema.diagnosis import locked_for_reading, missing_read_right
 from todo_schema.driver_errors import (
     INSUFFICIENT_PRIVILEGE,
     INVALID_SCHEMA_NAME,
     LOCK_NOT_AVAILABLE,
+    UNDEFINED_COLUMN,
+    UNDEFINED_FUNCTION,
     UNDEFINED_TABLE,
+    WRONG_OBJECT_TYPE,
     sqlstate,
 )
 from todo_schema.drivers import is_known, wait_for, wire_of
-from todo_schema.errors import MigrationLockedError
+from todo_schema.errors import MigrationLockedError, SchemaNotFoundError
 from todo_schema.urls import masked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sqlalchemy import Engine
     from sqlalchemy.engine.interfaces import DBAPIConnection
     from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -39,6 +42,10 @@ _FIRST_PAUSE = 0.025
 _LONGEST_PAUSE = 1.0
 
 _TAKEN = "todo_schema_lease"
+_ATTACHED: WeakKeyDictionary[Engine, set[str]] = WeakKeyDictionary()
+
+# Our tables are missing, all or one, or somebody else's have their names.
+_NOT_THERE = {INVALID_SCHEMA_NAME, UNDEFINED_COLUMN, UNDEFINED_FUNCTION, UNDEFINED_TABLE, WRONG_OBJECT_TYPE}
 
 
 class Admission:
@@ -56,34 +63,44 @@ class Admission:
         self.check = check
         self.pooler = pooler
 
-    def attach(self, engine: Engine, *, ours: bool) -> None:
-        """Take a lease on every connection that the engine opens from now on.
+    def attach(self, engine: Engine) -> None:
+        """Take a lease on every connection that the engine opens from now on, once for each kind of admission.
 
-        A caller's engine may have opened some already: those are leased as they are used for the first time.
+        A caller's engine may have opened some already: those are leased as they are used for the next time. So are
+        those that were opened before there were tables of ours, and may belong to another schema than it seemed.
         """
-        if not is_known(engine):
+        key = f"{_TAKEN} {self.schema} {self.check} {self.pooler}"
+        attached = _ATTACHED.setdefault(engine, set())
+        if not is_known(engine) or key in attached:
             return
-        key = f"{_TAKEN} {self.schema}"
+        attached.add(key)
 
         # What this raises closes the connection: SQLAlchemy sees to that, also where the task is being cancelled.
         def admit(connection: DBAPIConnection, entry: ConnectionPoolEntry, *_user: object) -> None:
-            if key not in entry.info and not leases.EXEMPT.get():
-                self._admit(engine, connection)
+            if key not in entry.info and not leases.EXEMPT.get() and self._admit(engine, connection):
                 entry.info[key] = True
 
         event.listen(engine, "connect", admit)
-        if not ours:
-            event.listen(engine, "checkout", admit)
+        event.listen(engine, "checkout", admit)
 
-    def _admit(self, engine: Engine, connection: Any) -> None:
+    def _admit(self, engine: Engine, connection: Any) -> bool:
+        """Let a connection in, or raise. Tells whether that is settled for as long as it is open."""
         wire = wire_of(engine.dialect, connection)
         address = masked(engine.url)
         with _in_autocommit(engine, connection):
-            if self._take(wire, address).doubtful:
-                found = inspection.read_alone(wire, self.schema)
-                # Where nothing of ours is recorded there is nothing to be wrong about, yet.
-                if found.version is not None:
-                    verdict.require_usable(found)
+            answer = self._take(wire, address)
+            return not answer.doubtful or self._decide(wire)
+
+    def _decide(self, wire: ClosableWire) -> bool:
+        try:
+            found = inspection.read_alone(wire, self.schema)
+        except SchemaNotFoundError:
+            return False
+        # Where nothing of ours is recorded there is nothing to be wrong about, yet.
+        if found.state in (State.EMPTY, State.UNVERSIONED):
+            return False
+        verdict.require_usable(found)
+        return True
 
     def _take(self, wire: ClosableWire, address: str) -> leases.Answer:
         """Take the lease, waiting for a step that is being applied."""
@@ -101,13 +118,13 @@ class Admission:
                 if sqlstate(error) == LOCK_NOT_AVAILABLE:
                     held = locks.table_holders(wire, self.schema, BOOKKEEPING_TABLES, even_from_readers=True)
                     raise locked_for_reading(address, locks.named(held), locks.ended(held)) from error
-                if sqlstate(error) not in {UNDEFINED_TABLE, INVALID_SCHEMA_NAME} or not with_check:
+                if sqlstate(error) not in _NOT_THERE or not with_check:
                     raise
-                with_check = False  # no tables of ours, or not yet
+                with_check = False  # the lease first; then somebody looks what there is instead
                 continue
             answer = leases.answer_of(rows)
             if not answer.busy:
-                return answer
+                return answer._replace(doubtful=answer.doubtful or with_check is not self.check)
             left = deadline - time.monotonic()
             if left <= 0:
                 raise _still_locked(address)

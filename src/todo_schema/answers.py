@@ -9,6 +9,7 @@ from todo_schema.changes import log_ahead
 from todo_schema.compatibility import PACKAGE_VERSION, SCHEMA_VERSION, Line, State, revision_at
 from todo_schema.connections import blocking, in_greenlet, in_loop
 from todo_schema.standing import Clients, Status
+from todo_schema.wire import transaction
 
 if TYPE_CHECKING:
     from todo_schema.connections import Address, AsyncAddress, Database
@@ -168,14 +169,16 @@ def _clients(database: Database) -> Clients:
 def _who(database: Database, wire: ClosableWire, found: Found) -> Clients:
     from todo_schema import catalog, leaseholders  # noqa: PLC0415  # the boot check needs none of this
 
-    connected = leaseholders.read(wire, found.schema)
+    with transaction(wire):
+        connected = leaseholders.read(wire, found.schema)
     due = [step for step in catalog.contracts() if step.number > found.contract]
+    pooled = database.is_pooled(wire)
     return Clients(
         schema=found.schema,
         floor=found.floor,
         clients=connected,
-        contract=leaseholders.pending(found, due, connected),
-        leases=not database.is_pooled(wire),
+        contract=leaseholders.pending(found, due, connected, pooled=pooled),
+        leases=not pooled,
     )
 
 

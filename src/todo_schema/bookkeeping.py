@@ -170,9 +170,12 @@ def record_statement(schema: str, step: Step, host: str) -> str:
     Columns are named, and an insert of ours has to succeed for ever: whoever adds one later gives it a default.
     """
     floor = f"coalesce({floor_query(schema)}, 1)" if step.floor is None else str(step.floor)
-    return f"""INSERT INTO {identifier(schema)}.{HISTORY_TABLE}
-    (revision, line, ordinal, action, floor, package_version, checksum, duration, host, application_name)
-SELECT {literal(step.revision)}, {literal(step.line)}, {step.number}, {literal(step.action)}, {floor},
+    table = f"{identifier(schema)}.{HISTORY_TABLE}"
+    # Not from the sequence, which may be behind the rows after a restore: the newest row has to have the highest id.
+    return f"""INSERT INTO {table}
+    (id, revision, line, ordinal, action, floor, package_version, checksum, duration, host, application_name)
+SELECT (SELECT coalesce(max(id), 0) + 1 FROM {table}),
+       {literal(step.revision)}, {literal(step.line)}, {step.number}, {literal(step.action)}, {floor},
        {literal(PACKAGE_VERSION)}, {literal(step.checksum) if step.checksum else "NULL"},
        interval '0', {literal(host)}, current_setting('application_name')"""
 

@@ -1,4 +1,4 @@
-"""`upgrade`, `downgrade` and `stamp`: the calls that change a database, blocking and as coroutines."""
+"""`upgrade` and `stamp`: the calls that only add, or only record, blocking and as coroutines."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from todo_schema import boot_check, inspection
-from todo_schema.compatibility import BOOKKEEPING_TABLES, SCHEMA_VERSION, Line, State, number_of
+from todo_schema.compatibility import BOOKKEEPING_TABLES, SCHEMA_VERSION, State
 from todo_schema.connections import blocking, in_greenlet, in_loop
 from todo_schema.diagnosis import missing_right, read_only
 from todo_schema.reports import ChangeReport, Progress
@@ -91,64 +91,6 @@ async def upgrade_async(
     return await in_greenlet(lambda: _upgrade(database, timeout, connect_retry, progress))
 
 
-def downgrade(
-    url: Address,
-    *,
-    to: str | int,
-    allow_unseen: bool = False,
-    schema: str | None = None,
-    timeout: float = DEFAULT_TIMEOUT,
-    pooler: bool | None = None,
-    progress: Listener | None = None,
-) -> ChangeReport:
-    """Undo revisions, newest first, until the database is at `to`.
-
-    The docstring of each revision (`history()`) says what undoing it loses. A contract revision is undone before
-    the revision that it requires; then the floor falls again.
-
-    Args:
-        url: As for `upgrade`.
-        to: The revision to stop at, `1` or `"001"`; `"base"` undoes everything; `"c001"` and `"c000"`, for none,
-            undo contract revisions alone. There is no default.
-        allow_unseen: Go on although services may be connected that hold no lease, because a pooler is in between.
-        schema: As for `upgrade`.
-        timeout: As for `upgrade`.
-        pooler: As for `upgrade`.
-        progress: As for `upgrade`.
-
-    Returns:
-        What was found, and what was undone.
-
-    Raises:
-        UnknownRevisionError: This package has no revision `to`, or it is above the database's.
-        SchemaTooNewError: The database is newer than this package, which cannot undo what it does not know.
-        ClientsConnectedError: Services are connected that need what would be undone; `clients` lists them. That
-            revision stays; those above it were undone.
-        UnseenClientsError: Such services may be connected behind a pooler. Nothing was changed.
-        TodoSchemaError: Whatever `upgrade` raises.
-
-    """
-    database = blocking(url, schema=schema, pooler=pooler)
-    del url
-    return _downgrade(database, to, timeout, progress, allow_unseen=allow_unseen)
-
-
-async def downgrade_async(
-    url: AsyncAddress,
-    *,
-    to: str | int,
-    allow_unseen: bool = False,
-    schema: str | None = None,
-    timeout: float = DEFAULT_TIMEOUT,  # noqa: ASYNC109  # bounds a wait for locks
-    pooler: bool | None = None,
-    progress: Listener | None = None,
-) -> ChangeReport:
-    """Do what `downgrade` does in a running event loop."""
-    database = in_loop(url, schema=schema, pooler=pooler)
-    del url
-    return await in_greenlet(lambda: _downgrade(database, to, timeout, progress, allow_unseen=allow_unseen))
-
-
 def stamp(
     url: Address,
     revision: str | int,
@@ -158,6 +100,8 @@ def stamp(
     pooler: bool | None = None,
 ) -> ChangeReport:
     """Record that the database is at a revision, without running it: for repairs by hand.
+
+    A contract revision raises the floor, and is refused while a service below it is connected.
 
     Args:
         url: As for `upgrade`.
@@ -173,6 +117,7 @@ def stamp(
     Raises:
         UnknownRevisionError: This package has no such revision.
         SchemaOutdatedError: There are no tables yet. Nothing was recorded.
+        ContractBlockedError: Services older than the floor of a contract revision are connected.
         SchemaDriftError: A table or a column of that revision is missing. Nothing was recorded.
         TodoSchemaError: Whatever `upgrade` raises.
 
@@ -227,37 +172,6 @@ def _upgrade(
             with work.connection() as connection:
                 applied, adopted, after = migration.to_head(work, connection)
     return migration.report(found, after, applied, waited, adopted=adopted)
-
-
-def _downgrade(
-    database: Database,
-    to: str | int,
-    timeout: float,
-    progress: Listener | None,
-    *,
-    allow_unseen: bool,
-) -> ChangeReport:
-    from todo_schema import leaseholders, migration, revisions  # noqa: PLC0415  # imports Alembic
-
-    target = revisions.find(to)
-    with database.wire() as wire:
-        found = inspection.read_alone(wire, database.schema)
-        require_writable(found)
-        needs = [
-            step
-            for step in revisions.undue(found.version, found.contract, target)
-            if step.line is Line.EXPAND
-        ]
-        if needs and not allow_unseen:
-            first, pooled = number_of(needs[-1].revision), database.is_pooled(wire)
-            leaseholders.refuse_unseen(wire, found, "a downgrade", first, SCHEMA_VERSION, pooled=pooled)
-        with migration.guarded(
-            wire, found, database, timeout=timeout, is_done=never, progress=progress or ignore
-        ) as (work, waited):
-            assert work is not None  # noqa: S101  # it is never done before it has begun
-            with work.connection() as connection:
-                undone, after = migration.down_to(work, connection, target)
-    return migration.report(found, after, undone, waited)
 
 
 def _stamp(database: Database, revision: str | int, timeout: float) -> ChangeReport:

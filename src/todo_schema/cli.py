@@ -9,6 +9,7 @@ import typer
 import todo_schema
 from todo_schema.compatibility import HEAD
 from todo_schema.exits import EXPLANATION
+from todo_schema.options import AllowUnseen, Json, OptionalUrl, Pooler, Retry, Schema, Timeout, Url
 from todo_schema.terminal import answering, indented, show, showing_progress
 
 app = typer.Typer(
@@ -21,42 +22,6 @@ app = typer.Typer(
 )
 
 command = partial(app.command, epilog=EXPLANATION)
-
-Url = Annotated[
-    str,
-    typer.Option(
-        envvar="DATABASE_URL",
-        show_default=False,
-        help="Database URL, postgresql://user:password@host/name. Other users of the machine can read "
-        "command lines: the environment variable is the safer place.",
-    ),
-]
-OptionalUrl = Annotated[
-    str | None,
-    typer.Option(
-        envvar="DATABASE_URL", show_default=False, help="Database URL, postgresql://user:password@host/name."
-    ),
-]
-Schema = Annotated[
-    str | None,
-    typer.Option(show_default=False, help="PostgreSQL schema of the installation, where it has its own."),
-]
-Pooler = Annotated[
-    bool | None,
-    typer.Option(
-        show_default=False,
-        help="Whether PgBouncer in transaction mode is in between; known hosts need no telling.",
-    ),
-]
-Timeout = Annotated[float, typer.Option(help="Seconds to wait for other processes and for locks.")]
-Retry = Annotated[float, typer.Option(help="Seconds to try again while the server cannot be reached.")]
-AllowUnseen = Annotated[
-    bool,
-    typer.Option(
-        "--allow-unseen", help="Go on although clients of a pooler, which hold no lease, are not seen."
-    ),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, for programs.")]
 
 
 def _version(asked: bool) -> None:
@@ -199,7 +164,7 @@ def history(
 
 @command()
 def plan(url: Url, schema: Schema = None, pooler: Pooler = None, as_json: Json = False) -> None:
-    """Say what upgrade would do now. Changes nothing.
+    """Say what upgrade would do now, and contract then. Changes nothing.
 
     Example: [bold]todo-schema plan --schema todo[/bold]
     """
@@ -222,7 +187,8 @@ def sql(
     start: Annotated[
         str, typer.Option("--from", help="Revision to start from, without a database.")
     ] = "base",
-    to: Annotated[str, typer.Option(help="Revision to end at.")] = HEAD,
+    to: Annotated[str, typer.Option(help="Revision to end at; c001 for the contract line.")] = HEAD,
+    allow_unseen: AllowUnseen = False,
     schema: Schema = None,
     pooler: Pooler = None,
 ) -> None:
@@ -231,7 +197,9 @@ def sql(
     Example: [bold]todo-schema sql --from 001 --to base | psql "$DATABASE_URL"[/bold]
     """
     with answering(as_json=False):
-        script = todo_schema.sql(url, start=start, to=to, schema=schema, pooler=pooler)
+        script = todo_schema.sql(
+            url, start=start, to=to, allow_unseen=allow_unseen, schema=schema, pooler=pooler
+        )
     typer.echo(script, nl=False)
 
 

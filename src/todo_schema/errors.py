@@ -120,7 +120,7 @@ class ContractBlockedError(ClientsConnectedError):
     """Services older than a contract step's floor are connected: stop or replace them."""
 
 
-class UnseenClientsError(TodoSchemaError):
+class UnseenClientsError(ClientsConnectedError):
     """Behind a pooler there may be clients that no lease shows: make sure of them."""
 
 

@@ -1,7 +1,9 @@
 """What a database holds of ours, read over a bare driver connection."""
 
+import shlex
 from dataclasses import dataclass
 
+from todo_schema import catalog
 from todo_schema.compatibility import (
     BOOKKEEPING_TABLES,
     ENTITY_TABLES,
@@ -60,6 +62,11 @@ class Found:
     def entities(self) -> frozenset[str]:
         """Those of our entities' tables that exist."""
         return self.tables & ENTITY_TABLES
+
+    @property
+    def option(self) -> str:
+        """What a command line has to say to mean this installation."""
+        return "" if self.schema == "public" else f" --schema {shlex.quote(self.schema)}"
 
     @property
     def recorded(self) -> frozenset[str]:
@@ -146,6 +153,12 @@ def read(wire: Wire, schema: str | None) -> Found:
         )
     recorded, floor = _recorded(wire, str(home), present)
     version, contract = versions(recorded, str(home))
+    if contract:
+        # A history that was emptied has lost the floor, and the contract row still says that there was one. What an
+        # unknown step asks for cannot be known: nobody may go on in the belief that it asks for nothing.
+        known = contract <= len(catalog.contracts())
+        lost = catalog.floor_after(contract) if known else SCHEMA_VERSION + 1
+        floor = max(floor or 0, catalog.floor_after(contract)) if floor else lost
     return Found(
         schema=str(home),
         schema_exists=bool(exists),
@@ -158,13 +171,13 @@ def read(wire: Wire, schema: str | None) -> Found:
         tables=present,
         version=version,
         contract=contract,
-        floor=floor,
+        floor=floor or 1,
     )
 
 
-def _recorded(wire: Wire, schema: str, present: frozenset[str]) -> tuple[frozenset[str], int]:
+def _recorded(wire: Wire, schema: str, present: frozenset[str]) -> tuple[frozenset[str], int | None]:
     if VERSION_TABLE not in present:
-        return frozenset(), 1
+        return frozenset(), None
     home = identifier(schema)
     # A history that somebody dropped must not keep anybody from booting; `status` and `check` name it.
     floor = floor_query(schema) if HISTORY_TABLE in present else "NULL"
@@ -181,7 +194,13 @@ def _recorded(wire: Wire, schema: str, present: frozenset[str]) -> tuple[frozens
             'install todo_schema into a schema of its own: schema="todo"',
         ) from error
     assert isinstance(rows, list)  # noqa: S101  # an array of PostgreSQL is a list on every driver
-    return frozenset(str(row) for row in rows), found_floor if isinstance(found_floor, int) else 1
+    if found_floor is not None and not isinstance(found_floor, int):
+        raise ForeignVersionError(
+            f"{schema}.{HISTORY_TABLE} has another kind of floor than ours: {found_floor!r}",
+            "the tables that todo_schema makes, or none of these names",
+            'install todo_schema into a schema of its own: schema="todo"',
+        )
+    return frozenset(str(row) for row in rows), found_floor
 
 
 def versions(rows: frozenset[str], schema: str) -> tuple[int | None, int]:

@@ -5,13 +5,15 @@ from datetime import UTC, datetime
 
 from todo_schema import leases
 from todo_schema.catalog import Contract
-from todo_schema.compatibility import Line
+from todo_schema.compatibility import SCHEMA_VERSION, Line, State
 from todo_schema.errors import ClientsConnectedError, ContractBlockedError, UnseenClientsError
 from todo_schema.inspection import Found
 from todo_schema.standing import Client, PendingContract
-from todo_schema.wire import Wire
+from todo_schema.wire import Wire, transaction
 
 _SHOWN = 20
+# Stands for "and every newer one": no schema version is above it.
+NEWEST = 999_999_999
 
 
 def read(wire: Wire, schema: str) -> tuple[Client, ...]:
@@ -21,12 +23,12 @@ def read(wire: Wire, schema: str) -> tuple[Client, ...]:
 
 def _client(row: Sequence[object]) -> Client:
     service, version, leased, role, host, pids, since = row
-    assert isinstance(pids, list)  # noqa: S101  # an array of PostgreSQL is a list on every driver
+    numbers = tuple(int(pid) for pid in str(pids).split(","))  # asyncpg would ask the server what an array is
     return Client(
         service=str(service),
         schema_version=int(str(version)),
-        connections=len(pids),
-        pids=tuple(pids),
+        connections=len(numbers),
+        pids=numbers,
         host=None if host is None else str(host),
         role=None if role is None else str(role),
         since=None if since is None else datetime.fromtimestamp(float(str(since)), UTC),
@@ -40,19 +42,26 @@ def below(clients: tuple[Client, ...], floor: int) -> tuple[Client, ...]:
 
 
 def pending(
-    found: Found, due: Sequence[Contract], clients: tuple[Client, ...]
+    found: Found, due: Sequence[Contract], clients: tuple[Client, ...], *, pooled: bool
 ) -> tuple[PendingContract, ...]:
-    """Say of each contract step that has not been applied whether it could be, and who is in its way."""
-    return tuple(
-        PendingContract(
-            revision=step.revision,
-            requires=step.requires,
-            floor=step.floor,
-            ready=step.requires <= (found.version or 0) and not below(clients, step.floor),
-            blocked_by=below(clients, step.floor),
+    """Say of each contract step that has not been applied what it waits for, and who is in its way."""
+    steps: list[PendingContract] = []
+    for step in due:
+        blocked_by = below(clients, step.floor)
+        if found.state not in (State.CURRENT, State.AHEAD):
+            waits_for = f"todo-schema upgrade --url URL{found.option}"
+        elif blocked_by:
+            waits_for = f"services below schema {step.floor} to leave"
+        elif steps and steps[-1].waits_for:
+            waits_for = steps[-1].revision
+        elif pooled:
+            waits_for = "--allow-unseen, since this URL goes through a pooler"
+        else:
+            waits_for = ""
+        steps.append(
+            PendingContract(step.revision, step.requires, step.floor, not waits_for, waits_for, blocked_by)
         )
-        for step in due
-    )
+    return tuple(steps)
 
 
 def claim(wire: Wire, found: Found, revision: str, line: Line, first: int, last: int) -> None:
@@ -71,23 +80,23 @@ def claim(wire: Wire, found: Found, revision: str, line: Line, first: int, last:
         ClientsConnectedError: A service is connected that needs what a downgrade would remove.
 
     """
-    if not wire.fetch(leases.try_exclusive_query(found.schema, first, last)):
+    held = wire.fetch(leases.try_exclusive_query(found.schema, first, last))
+    if not held and last < SCHEMA_VERSION:
         return
     clients = tuple(
         client
         for client in read(wire, found.schema)
         if client.leased and first <= client.schema_version <= last
     )
-    listed = "".join(f"\n  {client}" for client in clients[:_SHOWN])
-    if len(clients) > _SHOWN:
-        listed += f"\n  and {len(clients) - _SHOWN} more, which todo-schema clients lists"
-    who = f"connected to database {found.database}:{listed or ' one that has just left'}"
+    if not held and not clients:
+        return
+    who = f"connected to database {found.database}, schema {found.schema}:{_listed(clients) or ' one that just left'}"
     if line is Line.CONTRACT:
         raise ContractBlockedError(
             f"contract revision {revision} would break services that are {who}",
             f"no connection of a package below schema {last + 1}",
             f"deploy these services with a package of schema {last + 1} or newer, or stop them, and call again: "
-            "todo-schema contract --url URL",
+            f"todo-schema contract --url URL --to {revision}{found.option}",
             clients,
         )
     replace = f"deploy these services with a package below schema {first}, or " if first > 1 else ""
@@ -103,7 +112,7 @@ def refuse_unseen(wire: Wire, found: Found, action: str, first: int, last: int, 
     """Raise where services may be connected that no lease shows.
 
     Args:
-        wire: A connection to the database.
+        wire: A connection to the database, in no transaction.
         found: What the database holds.
         action: What is asked for, for the message.
         first: The oldest schema version that matters.
@@ -114,19 +123,24 @@ def refuse_unseen(wire: Wire, found: Found, action: str, first: int, last: int, 
         UnseenClientsError: They may be.
 
     """
-    seen = tuple(
-        client
-        for client in read(wire, found.schema)
-        if not client.leased and first <= client.schema_version <= last
-    )
+    with transaction(wire):
+        clients = read(wire, found.schema)
+    seen = tuple(client for client in clients if not client.leased and first <= client.schema_version <= last)
     if not pooled and not seen:
         return
     through = "this connection goes through a pooler" if pooled else "clients come through a pooler"
-    listed = "".join(f"\n  {client}" for client in seen[:_SHOWN])
+    known = "" if last >= NEWEST else f" to {last}" if last > first else ""
     raise UnseenClientsError(
-        f"{through}, in front of database {found.database}, and behind one no client holds a lease{listed}",
-        f"to know that no package of schema {first}{'' if first == last else f' to {last}'} is in use: {action} "
-        "breaks it, and cannot see it",
+        f"{through}, in front of database {found.database}, and behind one no client holds a lease{_listed(seen)}",
+        f"to know that no package of schema {first}{known or ' or newer' if last != first else ''} is in use: "
+        f"{action} breaks it, and cannot see it",
         "stop or replace such services (a pooler keeps the name of one that has left until its connection is "
         "closed); then allow_unseen=True, or --allow-unseen",
+        seen,
     )
+
+
+def _listed(clients: tuple[Client, ...]) -> str:
+    lines = "".join(f"\n  {client}" for client in clients[:_SHOWN])
+    more = len(clients) - _SHOWN
+    return f"{lines}\n  and {more} more, which todo-schema clients lists" if more > 0 else lines

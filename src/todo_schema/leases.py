@@ -34,23 +34,35 @@ class Answer(NamedTuple):
     doubtful: bool
 
 
-def class_expression(schema: str | None) -> str:
-    """Return SQL for the first half of the lease's key, a signed 32-bit number; the second is the version.
+def class_expression(schema: str) -> str:
+    """Return SQL for the first half of the lease's key, a signed 32-bit number; the second is the version."""
+    return _class_of(literal(schema))
 
-    None stands for the schema that the connection's search_path finds; where it finds none, for no installation.
-    """
+
+def _class_of(name: str) -> str:
     # Not by oid, which a dump does not keep; not md5(), which a server in FIPS mode refuses; hashtext() is no promise.
-    return f"('x' || {_hash_expression(schema)})::bit(32)::int"
+    return f"('x' || {_hash_of(name)})::bit(32)::int"
 
 
-def _hash_expression(schema: str | None) -> str:
-    name = literal(schema) if schema is not None else _HOME
+def _hash_of(name: str) -> str:
     return f"encode(substr(sha256(convert_to('todo_schema lease ' || {name}, 'UTF8')), 1, 4), 'hex')"
 
 
-_HOME = f"""coalesce(
-    (SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-     WHERE c.oid = to_regclass('{VERSION_TABLE}')), current_schema(), '')"""
+# The schema that the search_path finds our tables in, NULL as long as there are none.
+_FOUND = f"""(SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+     WHERE c.oid = to_regclass('{VERSION_TABLE}'))"""
+
+
+def _attempt(schema: str | None) -> str:
+    """Return SQL that tries the lease: true where it is held."""
+    if schema is not None:
+        return f"pg_try_advisory_lock_shared({class_expression(schema)}, {SCHEMA_VERSION})"
+    # Tables that are made later may be found in any schema of the search_path. Where it names none, none is leased.
+    homes = f"CASE WHEN {_FOUND} IS NULL THEN current_schemas(false) ELSE array[{_FOUND}] END"
+    return (
+        f"(SELECT coalesce(bool_and(pg_try_advisory_lock_shared({_class_of('home')}, {SCHEMA_VERSION})), true) "
+        f"FROM unnest({homes}) AS home)"
+    )
 
 
 def take_message(schema: str | None, *, pid: int | None, with_check: bool) -> str:
@@ -68,8 +80,7 @@ def take_message(schema: str | None, *, pid: int | None, with_check: bool) -> st
         with_check: Read the floor and the version too.
 
     """
-    attempt = f"pg_try_advisory_lock_shared({class_expression(schema)}, {SCHEMA_VERSION})"
-    lease = f"CASE WHEN {attempt} THEN 'held' ELSE 'busy' END"
+    lease = f"CASE WHEN {_attempt(schema)} THEN 'held' ELSE 'busy' END"
     if pid is not None:
         lease = f"CASE WHEN pg_backend_pid() <> {pid} THEN 'off' ELSE {lease} END"
     doubt = f"CASE WHEN {_doubt(schema)} THEN 2 ELSE 0 END" if with_check else "0"
@@ -97,8 +108,13 @@ def answer_of(rows: int) -> Answer:
 def _doubt(schema: str | None) -> str:
     home = f"{identifier(schema)}." if schema is not None else ""
     # A CASE, because nothing else keeps the cast from what is no number.
-    older = f"CASE WHEN version_num ~ '^[0-9]{{3,9}}$' THEN version_num::int < {SCHEMA_VERSION} END"
-    return f"{floor_query(schema)} > {SCHEMA_VERSION} OR EXISTS (SELECT FROM {home}{VERSION_TABLE} WHERE {older})"
+    older = (
+        f"CASE WHEN version_num::text ~ '^[0-9]{{3,9}}$' THEN version_num::text::int < {SCHEMA_VERSION} END"
+    )
+    versions = f"EXISTS (SELECT FROM {home}{VERSION_TABLE} WHERE"
+    # A contract row without a floor: the history was emptied.
+    lost = f"({floor_query(schema)} IS NULL AND {versions} version_num::text ~ '^c'))"
+    return f"{floor_query(schema)} > {SCHEMA_VERSION} OR {lost} OR {versions} {older})"
 
 
 def floor_query(schema: str | None) -> str:
@@ -111,8 +127,9 @@ def _mark_statement(schema: str | None) -> str:
     """Return the statement that makes a client of a pooler recognisable: by the end of its application_name."""
     # Through the pooler too, which hands the name on to whichever connection serves the client. A client without a
     # name gets the one that another client left there: its mark, of whichever version, must not stand for this one.
+    home = literal(schema) if schema is not None else f"coalesce({_FOUND}, current_schema(), '')"
     name = f"left(regexp_replace(current_setting('application_name'), '{_MARK}', ''), {_NAME_LENGTH})"
-    mark = f"' (todo_schema {SCHEMA_VERSION} ' || {_hash_expression(schema)} || ')'"
+    mark = f"' (todo_schema {SCHEMA_VERSION} ' || {_hash_of(home)} || ')'"
     return f"SELECT set_config('application_name', {name} || {mark}, false) WHERE {_LEASE} = 'off'"
 
 
@@ -121,10 +138,13 @@ _MARK = " [(]todo_schema [0-9]{1,9} [0-9a-f]{8}[)]$"
 
 
 def try_exclusive_query(schema: str, first: int, last: int) -> str:
-    """Return the query that takes versions for one transaction alone, and gives those that are leased."""
+    """Return the query that takes versions for one transaction alone, and gives those that are leased.
+
+    Above the version of this package there is no end to them; `clients_query` tells of those.
+    """
     key = class_expression(schema)
     return (
-        f"SELECT version FROM generate_series({first}, {last}) AS version "
+        f"SELECT version FROM generate_series({first}, {min(last, SCHEMA_VERSION)}) AS version "
         f"WHERE NOT pg_try_advisory_xact_lock({key}, version)"
     )
 
@@ -140,18 +160,20 @@ def clients_query(schema: str) -> str:
             SELECT l.pid, l.objid::bigint AS version, true AS leased
             FROM pg_locks l
             WHERE l.locktype = 'advisory' AND l.objsubid = 2 AND l.granted AND l.mode = 'ShareLock'
+              AND l.objid::bigint BETWEEN 1 AND 2147483647
               AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
               AND l.classid::bigint = ({class_expression(schema)}::bigint & 4294967295)),
         marked AS (
             SELECT a.pid, substring(a.application_name FROM ' [(]todo_schema ([0-9]+) [0-9a-f]+[)]$')::bigint, false
             FROM pg_stat_activity a
             WHERE a.datname = current_database() AND a.application_name ~ '{_MARK}'
-              AND right(a.application_name, 9) = {_hash_expression(schema)} || ')'
+              AND right(a.application_name, 9) = {_hash_of(literal(schema))} || ')'
               AND a.pid NOT IN (SELECT pid FROM leased)),
         client AS (SELECT * FROM leased UNION ALL SELECT * FROM marked)
         SELECT regexp_replace(coalesce(a.application_name, ''), '{_MARK}', '') AS service,
                c.version::int AS version, c.leased AS leased,
-               a.usename::text AS role, host(a.client_addr) AS host, array_agg(c.pid ORDER BY c.pid) AS pids,
+               a.usename::text AS role, host(a.client_addr) AS host,
+               string_agg(c.pid::text, ',' ORDER BY c.pid) AS pids,
                extract(epoch FROM min(a.backend_start))::float8 AS since
         FROM client c LEFT JOIN pg_stat_activity a ON a.pid = c.pid
         GROUP BY 1, 2, 3, 4, 5

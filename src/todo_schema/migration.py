@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from todo_schema import bookkeeping, catalog, inspection, locks, revisions, runner, verdict
+from todo_schema import bookkeeping, catalog, inspection, leaseholders, locks, revisions, runner, verdict
 from todo_schema.bookkeeping import Step
 from todo_schema.compatibility import (
     Line,
@@ -111,12 +111,15 @@ class Work:
             number=number,
             action=action,
             checksum=revisions.checksum(target) if number else None,
-            floor=catalog.floor_after(number) if line is Line.CONTRACT else None,
+            floor=catalog.floor_after(number) if line is Line.CONTRACT else found.floor,
         )
 
         def work(wire: TransactionWire) -> None:
             runner.expect_recorded(wire, found)
             wire.run(bookkeeping.record_statement(self.schema, step, bookkeeping.this_host()))
+            # Tables that are adopted have been contracted already: whoever needs what is gone has lost it.
+            if action == "stamp" and (step.floor or 1) > found.floor:
+                leaseholders.claim(wire, found, target, line, 1, (step.floor or 1) - 1)
             for statement in bookkeeping.finish_statements(self.schema, step):
                 wire.run(statement)
 
@@ -185,7 +188,7 @@ def down_to(work: Work, connection: Connection, target: str) -> tuple[list[Appli
             raise UnknownRevisionError(
                 f"target {target} of a downgrade, above {_said(line_of(target), at)} that the database is at",
                 "a revision below that",
-                f"todo-schema {'contract' if line_of(target) is Line.CONTRACT else 'upgrade'} --url URL",
+                f"todo-schema {'contract' if line_of(target) is Line.CONTRACT else 'upgrade'} --url URL{found.option}",
             )
         above = revisions.undue(found.version, found.contract, target)
         if not above:

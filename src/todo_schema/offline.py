@@ -8,7 +8,7 @@ from todo_schema.reports import Revision
 _HOST = "offline script"
 
 
-def script(schema: str, start: str, to: str, *, contract: int = 0) -> str:
+def script(schema: str, start: str, to: str, *, contract: int = 0, allow_unseen: bool = False) -> str:
     """Return the script from one revision to another, up or down, one transaction for each revision.
 
     Each transaction takes the migration lock without waiting and compares the version before it does anything,
@@ -21,6 +21,7 @@ def script(schema: str, start: str, to: str, *, contract: int = 0) -> str:
         start: The revision to start from; of the line that `to` is of, or `base`.
         to: The revision to end at.
         contract: Where the contract line is, for what has to be undone of it before an expand revision is.
+        allow_unseen: Let the script go on where it sees clients of a pooler, which hold no lease.
 
     """
     line = line_of(to)
@@ -38,14 +39,14 @@ def script(schema: str, start: str, to: str, *, contract: int = 0) -> str:
     parts = [
         f"-- todo-schema {PACKAGE_VERSION}: schema {start} -> {to} in {schema!r}",
         "\\set ON_ERROR_STOP on",
-        *(_step(schema, revision, downward=end < at) for revision in steps),
+        *(_step(schema, revision, downward=end < at, allow_unseen=allow_unseen) for revision in steps),
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def _step(schema: str, revision: Revision, *, downward: bool) -> str:
+def _step(schema: str, revision: Revision, *, downward: bool, allow_unseen: bool) -> str:
     below = revisions.below(revision.revision)
-    step = runner.step_of(revision, downward=downward)
+    step = runner.step_of(revision, None, downward=downward)
     concerned = runner.versions_concerned(revision, downward=downward)
     statements = [
         "BEGIN ISOLATION LEVEL READ COMMITTED",
@@ -59,7 +60,7 @@ def _step(schema: str, revision: Revision, *, downward: bool) -> str:
         *([_require_or_stop(schema, revision.requires)] if revision.requires and not downward else []),
         *([_unrequired_or_stop(schema, revision)] if downward and revision.line is Line.EXPAND else []),
         bookkeeping.record_statement(schema, step, _HOST),
-        *([_claim_or_stop(schema, *concerned)] if concerned else []),
+        *([_claim_or_stop(schema, *concerned, allow_unseen=allow_unseen)] if concerned else []),
         f"-- {revision}\n{revisions.render(revision.revision, downward=downward).rstrip(';')}",
         *bookkeeping.finish_statements(schema, step),
         "COMMIT",
@@ -105,10 +106,12 @@ def _unrequired_or_stop(schema: str, revision: Revision) -> str:
     END IF;""")
 
 
-def _claim_or_stop(schema: str, first: int, last: int) -> str:
+def _claim_or_stop(schema: str, first: int, last: int, *, allow_unseen: bool) -> str:
+    seen = "leased" if allow_unseen else "true"
     clients = f"""SELECT string_agg(format('%s at schema %s, pid %s', service, version, pids), '; ')
-            FROM ({leases.clients_query(schema)}) AS client WHERE leased AND version BETWEEN {first} AND {last}"""
-    return bookkeeping.do_statement(f"""IF EXISTS ({leases.try_exclusive_query(schema, first, last)}) THEN
+            FROM ({leases.clients_query(schema)}) AS client WHERE {seen} AND version BETWEEN {first} AND {last}"""
+    held = f"EXISTS ({leases.try_exclusive_query(schema, first, last)})"
+    return bookkeeping.do_statement(f"""IF {held} OR ({clients}) IS NOT NULL THEN
         RAISE EXCEPTION 'services are connected that this step would break: %', ({clients})
             USING HINT = 'todo-schema clients --url URL lists them; stop or replace them, and run the script again';
     END IF;""")

@@ -92,6 +92,7 @@ def sql(
     *,
     start: str | int = BASE,
     to: str | int = HEAD,
+    allow_unseen: bool = False,
     schema: str | None = None,
     pooler: bool | None = None,
 ) -> str:
@@ -104,6 +105,8 @@ def sql(
         url: A database whose own revision is the `start`; as for `upgrade`. None (the default) asks nobody.
         start: The revision to start from, where no database is asked; of the line that `to` is of, or `base`.
         to: The revision to end at: the head of the expand line, or, to apply contract revisions, `"c001"`.
+        allow_unseen: Let the script of a contract step, or of a downgrade, go on where it sees clients of a pooler,
+            which hold no lease.
         schema: The PostgreSQL schema; None is `public`, or the one that the database given uses.
         pooler: As for `upgrade`.
 
@@ -116,10 +119,10 @@ def sql(
 
     """
     if url is None:
-        return _script("public" if schema is None else schema, start, to)
+        return _script("public" if schema is None else schema, start, to, allow_unseen=allow_unseen)
     database = blocking(url, schema=schema, pooler=pooler)
     del url
-    return _sql(database, to)
+    return _sql(database, to, allow_unseen=allow_unseen)
 
 
 async def sql_async(
@@ -127,15 +130,16 @@ async def sql_async(
     *,
     start: str | int = BASE,
     to: str | int = HEAD,
+    allow_unseen: bool = False,
     schema: str | None = None,
     pooler: bool | None = None,
 ) -> str:
     """Do what `sql` does in a running event loop."""
     if url is None:
-        return _script("public" if schema is None else schema, start, to)
+        return _script("public" if schema is None else schema, start, to, allow_unseen=allow_unseen)
     database = in_loop(url, schema=schema, pooler=pooler)
     del url
-    return await in_greenlet(lambda: _sql(database, to))
+    return await in_greenlet(lambda: _sql(database, to, allow_unseen=allow_unseen))
 
 
 def _plan(database: Database) -> Plan:
@@ -195,7 +199,7 @@ def _with_row(revision: Revision, facts: tuple[object, ...] | None) -> Revision:
     )
 
 
-def _sql(database: Database, to: str | int) -> str:
+def _sql(database: Database, to: str | int, *, allow_unseen: bool) -> str:
     from todo_schema import catalog, verdict  # noqa: PLC0415  # the boot check needs none of this
 
     with database.wire() as wire:
@@ -208,10 +212,11 @@ def _sql(database: Database, to: str | int) -> str:
         Line.EXPAND: revision_at(Line.EXPAND, found.version or 0),
         Line.CONTRACT: revision_at(Line.CONTRACT, found.contract),
     }[line_of(str(to))]
-    return _script(found.schema, start, to, found.contract)
+    return _script(found.schema, start, to, found.contract, allow_unseen=allow_unseen)
 
 
-def _script(schema: str, start: str | int, to: str | int, contract: int = 0) -> str:
+def _script(schema: str, start: str | int, to: str | int, contract: int = 0, *, allow_unseen: bool) -> str:
     from todo_schema import offline, revisions  # noqa: PLC0415  # imports Alembic
 
-    return offline.script(schema, revisions.find(start), revisions.find(to), contract=contract)
+    steps = revisions.find(start), revisions.find(to)
+    return offline.script(schema, *steps, contract=contract, allow_unseen=allow_unseen)

@@ -16,7 +16,6 @@ from todo_schema.bookkeeping import Step
 from todo_schema.compatibility import (
     BOOKKEEPING_TABLES,
     ENTITY_TABLES,
-    SCHEMA_VERSION,
     Line,
     number_of,
 )
@@ -82,7 +81,7 @@ def apply(
 
     def work(wire: TransactionWire) -> None:
         expect_recorded(wire, found)
-        step = step_of(revision, downward=downward)
+        step = step_of(revision, found.floor, downward=downward)
         # The floor first, then those who are connected, then the change: who comes from now on reads the new floor.
         wire.run(bookkeeping.record_statement(found.schema, step, bookkeeping.this_host()))
         if concerned := versions_concerned(revision, downward=downward):
@@ -96,8 +95,8 @@ def apply(
     return AppliedStep(revision.revision, revision.summary, time.perf_counter() - started)
 
 
-def step_of(revision: Revision, *, downward: bool) -> Step:
-    """Return what the bookkeeping says once a revision is applied, or undone."""
+def step_of(revision: Revision, floor: int | None, *, downward: bool) -> Step:
+    """Return what the bookkeeping says once a revision is applied, or undone; an expand step leaves the floor."""
     after = revisions.below(revision.revision) if downward else revision.revision
     number = number_of(after)
     return Step(
@@ -105,14 +104,14 @@ def step_of(revision: Revision, *, downward: bool) -> Step:
         number=number,
         action="downgrade" if downward else "upgrade",
         checksum=revisions.checksum(after) if number else None,
-        floor=catalog.floor_after(number) if revision.line is Line.CONTRACT else None,
+        floor=catalog.floor_after(number) if revision.line is Line.CONTRACT else floor,
     )
 
 
 def versions_concerned(revision: Revision, *, downward: bool) -> tuple[int, int] | None:
     """Return the oldest and the newest schema version that a step would break, None where it breaks none."""
     if revision.line is Line.EXPAND:
-        return (number_of(revision.revision), SCHEMA_VERSION) if downward else None
+        return (number_of(revision.revision), leaseholders.NEWEST) if downward else None
     if downward or revision.floor is None or revision.floor <= 1:
         return None
     return 1, revision.floor - 1

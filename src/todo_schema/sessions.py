@@ -67,6 +67,7 @@ def session_factory(
 
     """
     if check not in ("connect", "never"):
+        del url_or_engine, engine_options  # a traceback may show the variables of its frames
         raise ValueError(f"found: check={check!r}\nneeded: 'connect' or 'never'\ncure: leave check out")
     admission = Admission(schema, check=check == "connect", pooler=pooler)
     if isinstance(url_or_engine, AsyncEngine):
@@ -81,6 +82,8 @@ def session_factory(
                 f"cure: give {names} to create_async_engine, or give session_factory the URL"
             )
             raise TypeError(message)
+        # At once: what the caller opens from now on may come to be used by the factory's sessions.
+        admission.attach(url_or_engine.sync_engine)
         return SessionFactory(url_or_engine, admission)
     try:
         url = DatabaseUrl.parse(url_or_engine, pooler=pooler)
@@ -99,7 +102,9 @@ class SessionFactory:
     leaves its parent's alone. Two loops at the same time need a factory each.
 
     Opening a connection raises SchemaTooNewError where the database has dropped what this package needs, and
-    SchemaOutdatedError where it is older than this package.
+    SchemaOutdatedError where it is older than this package; MigrationLockedError where a contract step held this
+    package's version for 30 s, InsufficientPrivilegeError where the role may not read our bookkeeping, and whatever
+    else `check` says of a database. What goes wrong later is SQLAlchemy's.
     Every use of a session or of `engine` may raise WrongEventLoopError: the connections belong to another loop
     that is still open, or the engine is the caller's and has been used in another loop or process.
     """
@@ -185,7 +190,8 @@ class SessionFactory:
         if self._keeper is None:
             ours = isinstance(self._source, DatabaseUrl)
             engine = self._make_engine()
-            self._admission.attach(engine.sync_engine, ours=ours)
+            if ours:
+                self._admission.attach(engine.sync_engine)
             self._keeper = PoolKeeper(engine, ours=ours)
         return self._keeper
 

@@ -52,6 +52,7 @@ class PendingContract(Report):
         requires: The schema version that the database must have before it.
         floor: The oldest schema version whose package may use the database after it.
         ready: Whether `contract` could apply it now.
+        waits_for: What has to happen before; empty where it is ready.
         blocked_by: The connected services that it would break.
 
     """
@@ -60,15 +61,11 @@ class PendingContract(Report):
     requires: int
     floor: int
     ready: bool
+    waits_for: str
     blocked_by: tuple[Client, ...]
 
     def __str__(self) -> str:
-        if self.ready:
-            waits = "ready: todo-schema contract"
-        elif self.blocked_by:
-            waits = f"waits for services below schema {self.floor} to leave"
-        else:
-            waits = f"waits for schema {self.requires}"
+        waits = "ready: todo-schema contract" if self.ready else f"waits for {self.waits_for}"
         return "\n".join(
             [
                 f"{self.revision} (floor {self.floor}) {waits}",

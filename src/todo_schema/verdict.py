@@ -62,14 +62,14 @@ def outdated(found: Found) -> SchemaOutdatedError:
     return SchemaOutdatedError(
         f"{has} in database {found.database}, schema {found.schema}",
         f"schema {SCHEMA_VERSION} (todo-schema {PACKAGE_VERSION})",
-        f"todo-schema upgrade --url URL{_option(found)}",
+        f"todo-schema upgrade --url URL{found.option}",
     )
 
 
 def too_new(found: Found) -> SchemaTooNewError:
     """Say that the database has moved past the package."""
     return SchemaTooNewError(
-        f"schema {found.version} in database {found.database}, "
+        f"schema {found.version or 'none'} in database {found.database}, "
         f"which asks for packages of schema {found.floor} or newer",
         f"a package of schema {found.floor} or newer; this is todo-schema {PACKAGE_VERSION} of schema {SCHEMA_VERSION}",
         'pip install --upgrade "todo-schema"',
@@ -104,7 +104,7 @@ def unversioned(found: Found, nearest: int, comparison: Comparison) -> Unversion
         f"schema {found.schema}; they are not those of schema {nearest}: {_listed(lines)}",
         "an empty schema, or tables that are exactly those of a known schema version",
         "if they are somebody else's, install beside them: todo-schema upgrade --url URL --schema todo; "
-        f"if they are ours, mend the differences and then: todo-schema stamp {nearest:03d} --url URL{_option(found)}",
+        f"if they are ours, mend the differences and then: todo-schema stamp {nearest:03d} --url URL{found.option}",
         lines,
     )
 
@@ -134,6 +134,8 @@ def recognise(found: Found, existing: Catalog) -> tuple[int, int]:
         for version in catalog.known_versions()
         for contract in (0, *(step.number for step in catalog.contracts() if step.requires <= version))
     ]
+    # A step that changes nothing in the catalogue is known by its row alone.
+    places.sort(key=lambda place: place[1] != found.contract)
     compared = [
         (place, catalog.compare(ours, catalog.entities(catalog.expected(*place)))) for place in places
     ]
@@ -162,7 +164,7 @@ def unrecorded(found: Found, existing: Catalog) -> UnversionedSchemaError:
     return UnversionedSchemaError(
         f"the tables of schema {version} without a version row in database {found.database}, schema {found.schema}",
         "the version row",
-        f"todo-schema upgrade --url URL{_option(found)} recognises the tables and records it",
+        f"todo-schema upgrade --url URL{found.option} recognises the tables and records it",
     )
 
 
@@ -191,7 +193,3 @@ def _listed(lines: tuple[str, ...]) -> str:
     more = len(lines) - _SHOWN
     rest = [f"and {more} more, which todo-schema status lists"] if more > 0 else []
     return "".join(f"\n  {line}" for line in [*weighty[:_SHOWN], *rest])
-
-
-def _option(found: Found) -> str:
-    return "" if found.schema == "public" else f" --schema {shlex.quote(found.schema)}"

@@ -54,7 +54,8 @@ def wait(
     Args:
         url: As for `upgrade`.
         schema: As for `upgrade`.
-        timeout: How long to wait at most, in seconds.
+        timeout: How long to wait, in seconds. The last look may take longer by as much as the server keeps it waiting:
+            the connect timeout of the URL (10 s unless it says otherwise), or 7 s for a lock.
         pooler: As for `upgrade`.
         progress: Called with a `Progress` whenever what it waits for changes.
 

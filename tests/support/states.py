@@ -13,8 +13,9 @@ ALTERED = "ALTER TABLE messages ALTER content TYPE varchar(99)"
 NO_ROW = "DELETE FROM todo_schema_version"
 AHEAD = f"UPDATE todo_schema_version SET version_num = '{NEXT}'"
 FLOOR = (
-    "INSERT INTO todo_schema_history (revision, line, ordinal, action, floor, package_version, duration, host,"
-    f" application_name) VALUES ('c001', 'contract', 1, 'upgrade', {NEXT_VERSION}, '9', '0', 'h', 'a')"
+    "INSERT INTO todo_schema_history (id, revision, line, ordinal, action, floor, package_version, duration, host,"
+    f" application_name) SELECT max(id) + 1, 'c001', 'contract', 1, 'upgrade', {NEXT_VERSION}, '9', '0', 'h', 'a'"
+    " FROM todo_schema_history"
 )
 
 # Each state but `behind`, as what has to be done to a database at the head.

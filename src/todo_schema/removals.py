@@ -1,4 +1,4 @@
-"""`contract`: the step that removes what only older packages used, blocking and as a coroutine."""
+"""`contract` and `downgrade`: the calls that remove, and first ask who needs it, blocking and as coroutines."""
 
 from __future__ import annotations
 
@@ -74,6 +74,64 @@ async def contract_async(
     return await in_greenlet(lambda: _contract(database, to, timeout, progress, allow_unseen=allow_unseen))
 
 
+def downgrade(
+    url: Address,
+    *,
+    to: str | int,
+    allow_unseen: bool = False,
+    schema: str | None = None,
+    timeout: float = DEFAULT_TIMEOUT,
+    pooler: bool | None = None,
+    progress: Listener | None = None,
+) -> ChangeReport:
+    """Undo revisions, newest first, until the database is at `to`.
+
+    The docstring of each revision (`history()`) says what undoing it loses. A contract revision is undone before
+    the revision that it requires; then the floor falls again.
+
+    Args:
+        url: As for `upgrade`.
+        to: The revision to stop at, `1` or `"001"`; `"base"` undoes everything; `"c001"` and `"c000"`, for none,
+            undo contract revisions alone. There is no default.
+        allow_unseen: Go on although services may be connected that hold no lease, because a pooler is in between.
+        schema: As for `upgrade`.
+        timeout: As for `upgrade`.
+        pooler: As for `upgrade`.
+        progress: As for `upgrade`.
+
+    Returns:
+        What was found, and what was undone.
+
+    Raises:
+        UnknownRevisionError: This package has no revision `to`, or it is above the database's.
+        SchemaTooNewError: The database is newer than this package, which cannot undo what it does not know.
+        ClientsConnectedError: Services are connected that need what would be undone; `clients` lists them. That
+            revision stays; those above it were undone.
+        UnseenClientsError: Such services may be connected behind a pooler. Nothing was changed.
+        TodoSchemaError: Whatever `upgrade` raises.
+
+    """
+    database = blocking(url, schema=schema, pooler=pooler)
+    del url
+    return _downgrade(database, to, timeout, progress, allow_unseen=allow_unseen)
+
+
+async def downgrade_async(
+    url: AsyncAddress,
+    *,
+    to: str | int,
+    allow_unseen: bool = False,
+    schema: str | None = None,
+    timeout: float = DEFAULT_TIMEOUT,  # noqa: ASYNC109  # bounds a wait for locks
+    pooler: bool | None = None,
+    progress: Listener | None = None,
+) -> ChangeReport:
+    """Do what `downgrade` does in a running event loop."""
+    database = in_loop(url, schema=schema, pooler=pooler)
+    del url
+    return await in_greenlet(lambda: _downgrade(database, to, timeout, progress, allow_unseen=allow_unseen))
+
+
 def _contract(
     database: Database, to: str | None, timeout: float, progress: Listener | None, *, allow_unseen: bool
 ) -> ChangeReport:
@@ -101,6 +159,39 @@ def _contract(
     return migration.report(found, after, applied, waited)
 
 
+def _downgrade(
+    database: Database,
+    to: str | int,
+    timeout: float,
+    progress: Listener | None,
+    *,
+    allow_unseen: bool,
+) -> ChangeReport:
+    from todo_schema import leaseholders, migration, revisions, verdict  # noqa: PLC0415  # imports Alembic
+
+    target = revisions.find(to)
+    with database.wire() as wire:
+        found = inspection.read_alone(wire, database.schema)
+        verdict.refuse(found)
+        verdict.refuse_to_undo(found)
+        require_writable(found)
+        needs = [
+            step
+            for step in revisions.undue(found.version, found.contract, target)
+            if step.line is Line.EXPAND
+        ]
+        if needs and not allow_unseen:
+            first, pooled = number_of(needs[-1].revision), database.is_pooled(wire)
+            leaseholders.refuse_unseen(wire, found, "a downgrade", first, leaseholders.NEWEST, pooled=pooled)
+        with migration.guarded(
+            wire, found, database, timeout=timeout, is_done=never, progress=progress or ignore
+        ) as (work, waited):
+            assert work is not None  # noqa: S101  # it is never done before it has begun
+            with work.connection() as connection:
+                undone, after = migration.down_to(work, connection, target)
+    return migration.report(found, after, undone, waited)
+
+
 def _place(to: str) -> int:
     from todo_schema import revisions  # noqa: PLC0415  # imports Alembic
 
@@ -110,7 +201,9 @@ def _place(to: str) -> int:
     if revision not in known:
         raise UnknownRevisionError(
             f"revision {revision!r}, which is no contract revision",
-            f"one of {', '.join(known) or 'none: this package has no contract revisions'}",
+            f"one of {', '.join(known)}"
+            if known
+            else "a package that has contract revisions; this one has none",
             "leave `to` out to apply all that there are; todo-schema upgrade applies the expand line",
         )
     return number

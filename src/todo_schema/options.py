@@ -1,0 +1,41 @@
+"""The options that several commands have."""
+
+from typing import Annotated
+
+import typer
+
+Url = Annotated[
+    str,
+    typer.Option(
+        envvar="DATABASE_URL",
+        show_default=False,
+        help="Database URL, postgresql://user:password@host/name. Other users of the machine can read "
+        "command lines: the environment variable is the safer place.",
+    ),
+]
+OptionalUrl = Annotated[
+    str | None,
+    typer.Option(
+        envvar="DATABASE_URL", show_default=False, help="Database URL, postgresql://user:password@host/name."
+    ),
+]
+Schema = Annotated[
+    str | None,
+    typer.Option(show_default=False, help="PostgreSQL schema of the installation, where it has its own."),
+]
+Pooler = Annotated[
+    bool | None,
+    typer.Option(
+        show_default=False,
+        help="Whether PgBouncer in transaction mode is in between; known hosts need no telling.",
+    ),
+]
+Timeout = Annotated[float, typer.Option(help="Seconds to wait for other processes and for locks.")]
+Retry = Annotated[float, typer.Option(help="Seconds to try again while the server cannot be reached.")]
+AllowUnseen = Annotated[
+    bool,
+    typer.Option(
+        "--allow-unseen", help="Go on although clients of a pooler, which hold no lease, are not seen."
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, for programs.")]
