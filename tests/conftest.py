@@ -115,6 +115,13 @@ def next_package(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 
 @pytest.fixture(scope="session")
+def next_asked(next_package: Path) -> Iterator[contracting.Asked]:
+    """The same package, to be asked."""
+    with contracting.asked(next_package) as package:
+        yield package
+
+
+@pytest.fixture(scope="session")
 def contracting_package(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The PYTHONPATH of a package that is one expand revision ahead, and contains the contract step after it."""
     revisions = packages.NEXT_REVISION | packages.NEXT_CONTRACT

@@ -1,6 +1,6 @@
 """What comes after the head: a revision that adds a column, and one that adds a table, go up, down and on."""
 
-import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +8,7 @@ import pytest
 
 from tests.support import packages
 from tests.support.catalog_dump import dump
-from tests.support.processes import run_python
+from tests.support.contracting import Asked, asked
 from tests.support.revisions import BELOW, NEXT, NEXT_VERSION, REVISIONS
 from tests.support.servers import Server, execute
 from tests.support.states import NO_ROW, rows, version
@@ -53,21 +53,6 @@ def downgrade(op: Operations) -> None:
 }
 DECLARES_IT = ("compatibility.py", "\nENTITY_TABLES: Final = ", f'\nENTITY_TABLES: Final = {{"{TABLE}"}} | ')
 
-ASK = """
-import asyncio, json, sys, todo_schema
-
-driver, url, questions = sys.argv[1:]
-for name, options in json.loads(questions):
-    try:
-        if driver == "psycopg":
-            said = getattr(todo_schema, name)(url, **options)
-        else:
-            said = asyncio.run(getattr(todo_schema, name + "_async")(url, **options))
-    except todo_schema.TodoSchemaError as error:
-        said = type(error).__name__
-    print(json.dumps(said, default=lambda report: report.as_dict()))
-"""
-
 
 @pytest.fixture(scope="module")
 def labels_package(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -77,29 +62,24 @@ def labels_package(server: Server, tmp_path_factory: pytest.TempPathFactory) -> 
     return folder
 
 
-@pytest.fixture(params=["next_package", "labels_package"], ids=["a column", "a table"])
-def newer(request: pytest.FixtureRequest) -> Path:
-    """The PYTHONPATH of a package that is one revision ahead of this one."""
+@pytest.fixture(scope="module")
+def labels_asked(labels_package: Path) -> Iterator[Asked]:
+    with asked(labels_package) as package:
+        yield package
+
+
+@pytest.fixture(params=["next_asked", "labels_asked"], ids=["a column", "a table"])
+def newer(request: pytest.FixtureRequest) -> Asked:
+    """A package that is one revision ahead of this one."""
     return request.getfixturevalue(request.param)
-
-
-def ask(package: Path, call: Call, url: str, *questions: str | tuple[str, dict[str, object]]) -> list[Any]:
-    """What functions of another package say one after the other: the facts of a report, or the class of an error."""
-    asked = [(question, {}) if isinstance(question, str) else question for question in questions]
-    driver = call.__name__  # type: ignore[attr-defined]
-    done = run_python(ASK, driver, url, json.dumps(asked), pythonpath=package)
-    assert done.returncode == 0, done.stderr
-    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 DEEP_CHECK = ("check", {"deep": True})
 
 
-def assert_at_the_next(package: Path, call: Call, url: str) -> None:
+def assert_at_the_next(package: Asked, call: Call, url: str) -> None:
     """Assert that the newer package finds its own schema, and this one what it needs."""
-    shallow, deep, status, plan, again = ask(
-        package, call, url, "check", DEEP_CHECK, "status", "plan", "upgrade"
-    )
+    shallow, deep, status, plan, again = package(call, url, "check", DEEP_CHECK, "status", "plan", "upgrade")
     assert (shallow, deep) == ("current", "current")
     assert (status["database_version"], status["differences"], status["extras"]) == (NEXT_VERSION, [], [])
     assert (plan["steps"], again["applied"]) == ([], [])
@@ -115,36 +95,36 @@ def revisions_of(steps: list[dict[str, Any]]) -> list[str]:
 
 @both_drivers
 def test_a_database_at_the_head_is_taken_to_the_next_revision_and_back(
-    upgraded_database: str, newer: Path, call: Call
+    upgraded_database: str, newer: Asked, call: Call
 ):
     before = dump(upgraded_database)
     questions = ("status", "plan", "check", DEEP_CHECK, "upgrade")
-    status, plan, shallow, deep, done = ask(newer, call, upgraded_database, *questions)
+    status, plan, shallow, deep, done = newer(call, upgraded_database, *questions)
     assert (status["state"], status["pending"]) == ("behind", [NEXT])
     assert (status["differences"], status["extras"]) == ([], [])
     assert revisions_of(plan["steps"]) == [NEXT]
-    assert (shallow, deep) == ("SchemaOutdatedError", "SchemaOutdatedError")
+    assert (shallow["error"], deep["error"]) == ("SchemaOutdatedError", "SchemaOutdatedError")
     assert (done["before"], done["after"], revisions_of(done["applied"])) == ("behind", "current", [NEXT])
     assert_at_the_next(newer, call, upgraded_database)
-    (undone,) = ask(newer, call, upgraded_database, ("downgrade", {"to": SCHEMA_VERSION}))
+    (undone,) = newer(call, upgraded_database, ("downgrade", {"to": SCHEMA_VERSION}))
     assert (undone["after"], undone["version_after"]) == ("behind", SCHEMA_VERSION)
     assert revisions_of(undone["applied"]) == [NEXT]
     assert dump(upgraded_database) == before
     assert call("check", upgraded_database, deep=True) is State.CURRENT
-    ask(newer, call, upgraded_database, "upgrade")
+    newer(call, upgraded_database, "upgrade")
     assert_at_the_next(newer, call, upgraded_database)
 
 
 @both_drivers
-def test_an_empty_database_is_taken_through_every_revision_and_back(database: str, newer: Path, call: Call):
+def test_an_empty_database_is_taken_through_every_revision_and_back(database: str, newer: Asked, call: Call):
     every = [*REVISIONS, NEXT]
-    status, plan, check, done = ask(newer, call, database, "status", "plan", "check", "upgrade")
+    status, plan, check, done = newer(call, database, "status", "plan", "check", "upgrade")
     assert (status["state"], status["pending"]) == ("empty", every)
     assert revisions_of(plan["steps"]) == every
-    assert check == "SchemaOutdatedError"
+    assert check["error"] == "SchemaOutdatedError"
     assert (done["after"], revisions_of(done["applied"])) == ("current", every)
     assert_at_the_next(newer, call, database)
-    undone, emptied = ask(newer, call, database, ("downgrade", {"to": "base"}), "status")
+    undone, emptied = newer(call, database, ("downgrade", {"to": "base"}), "status")
     assert revisions_of(undone["applied"]) == every[::-1]
     assert (undone["after"], emptied["state"]) == ("empty", "empty")
     assert rows(database, "revision, action") == [
@@ -156,12 +136,12 @@ def test_an_empty_database_is_taken_through_every_revision_and_back(database: st
 @both_drivers
 @pytest.mark.parametrize("lost", [HEAD, NEXT])
 def test_tables_without_a_version_are_adopted_for_what_they_are_and_taken_on_from_there(
-    upgraded_database: str, newer: Path, call: Call, lost: str
+    upgraded_database: str, newer: Asked, call: Call, lost: str
 ):
     if lost == NEXT:
-        ask(newer, call, upgraded_database, "upgrade")
+        newer(call, upgraded_database, "upgrade")
     execute(upgraded_database, NO_ROW)
-    plan, done = ask(newer, call, upgraded_database, "plan", "upgrade")
+    plan, done = newer(call, upgraded_database, "plan", "upgrade")
     due = [] if lost == NEXT else [NEXT]
     assert (plan["state"], revisions_of(plan["steps"])) == ("unversioned", due)
     assert (done["adopted"], done["after"], revisions_of(done["applied"])) == (True, "current", due)
@@ -170,13 +150,13 @@ def test_tables_without_a_version_are_adopted_for_what_they_are_and_taken_on_fro
 
 @both_drivers
 def test_a_table_that_the_recorded_version_has_is_missed_and_one_that_it_has_not_yet_is_not(
-    upgraded_database: str, labels_package: Path, call: Call
+    upgraded_database: str, labels_asked: Asked, call: Call
 ):
-    ask(labels_package, call, upgraded_database, "upgrade")
+    labels_asked(call, upgraded_database, "upgrade")
     execute(upgraded_database, f"DROP TABLE {TABLE}")
     questions = (DEEP_CHECK, "plan", ("downgrade", {"to": SCHEMA_VERSION}), "status")
-    *refused, status = ask(labels_package, call, upgraded_database, *questions)
-    assert refused == ["SchemaDriftError", "SchemaDriftError", "SchemaDriftError"]
+    *refused, status = labels_asked(call, upgraded_database, *questions)
+    assert [answer["error"] for answer in refused] == ["SchemaDriftError"] * 3
     assert [line for line in status["differences"] if line.startswith(f"table {TABLE}: missing")]
     assert version(upgraded_database) == [NEXT]
     assert call("check", upgraded_database, deep=True) is State.AHEAD
