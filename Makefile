@@ -7,9 +7,11 @@ RUN = $(VENV)/bin/python
 PIP = $(RUN) -m pip --quiet --disable-pip-version-check
 # More workers than cores: the suite waits for servers as much as it computes.
 TESTS ?= -n 4 --dist worksteal
+# What `.dev` holds beside the package; `test` is without the checkers.
+GROUP ?= dev
 # What another Python could break: annotations, imports, event loops, forks.
-SMOKE = $(addprefix tests/test_,$(addsuffix .py,addresses boot_cost cancellation cli lifecycle models pools public_api \
-	reports sessions urls urls_drivers urls_secrecy))
+SMOKE = $(addprefix tests/test_,$(addsuffix .py,boot_cost cancellation cli leases lifecycle models pools public_api \
+	sessions urls urls_secrecy))
 
 # The first target is what a bare `make` does.
 .PHONY: help demo test quick smoke lint types imports floors revision catalog diagram release bench clean
@@ -28,6 +30,8 @@ quick: $(VENV)/.dev ## Run the tests that take little time.
 
 smoke: $(VENV)/.dev ## Run the tests that another Python could break: make smoke PYTHON=python3.13 VENV=.venv-3.13
 	$(RUN) -m pytest $(TESTS) $(SMOKE)
+# They are too few to start four servers for.
+smoke: TESTS = -n 2
 
 lint: $(VENV)/.dev ## Check the style.
 	$(RUN) -m ruff check .
@@ -42,7 +46,7 @@ imports: $(VENV)/.dev ## Check who imports whom.
 	$(VENV)/bin/lint-imports
 
 floors: ## Run the tests with the oldest dependencies that pyproject.toml allows.
-	$(MAKE) quick VENV=.venv-floors FLOORS=1
+	$(MAKE) quick VENV=.venv-floors FLOORS=1 GROUP=test
 
 revision: $(VENV)/.dev ## After a change of the models: make revision ID=002 M="what it does"; ID=c001 to contract.
 	PATH="$(abspath $(VENV))/bin:$$PATH" $(RUN) -m alembic revision --autogenerate --rev-id "$(ID)" -m "$(M)"
@@ -62,12 +66,12 @@ bench: $(VENV)/.dev ## Measure; prints tables.
 clean: ## Remove what the other targets made.
 	rm -rf .venv .venv-* dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 
-# Debian's Python may lack ensurepip; its pip can still fill an environment from outside.
+# Debian's Python may lack ensurepip, and any Python pip: the other then fills the environment; from outside is quicker.
 $(VENV)/.made:
 	@test -n "$(PYTHON)" || { echo "found: no Python 3.11 or newer; needed: one; cure: make PYTHON=/path/to/python3"; exit 1; }
-	$(PYTHON) -m venv $(VENV) 2>/dev/null || { $(PYTHON) -m venv --clear --without-pip $(VENV) && \
-		$(PYTHON) -m pip --quiet --python $(RUN) install pip; }
-	$(PIP) install --upgrade "pip>=25.1"
+	$(PYTHON) -m venv --clear --without-pip $(VENV)
+	$(PYTHON) -m pip --quiet --python $(RUN) install "pip>=25.1" 2>/dev/null || { $(PYTHON) -m venv $(VENV) && \
+		$(PIP) install "pip>=25.1"; }
 	@touch $@
 
 $(VENV)/.package: pyproject.toml | $(VENV)/.made
@@ -75,5 +79,5 @@ $(VENV)/.package: pyproject.toml | $(VENV)/.made
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml | $(VENV)/.made
-	$(PIP) install --editable ".[cli,embedded,testing]" --group dev $(if $(FLOORS),--group floors)
+	$(PIP) install --editable ".[cli,embedded,testing]" --group $(GROUP) $(if $(FLOORS),--group floors)
 	@touch $@

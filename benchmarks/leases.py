@@ -176,7 +176,10 @@ def _who_is_connected(server: Cluster) -> str:
         "wall (nobody connected = 1)",
         "wall, ms",
     )
-    note = f"Medians of {CALLS} calls, psycopg. The connections are held by one process, which does nothing else. These rows did not take turns."
+    note = (
+        f"Medians of {CALLS} calls, psycopg. The connections are held by one process, which does nothing else. "
+        "These rows did not take turns."
+    )
     return f"{tables.table(header, rows)}\n\n{note}"
 
 

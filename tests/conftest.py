@@ -13,14 +13,25 @@ from tests.support.pooler import PROGRAM as PGBOUNCER
 from tests.support.pooler import Pooler, pgbouncer
 from tests.support.servers import Server, embedded_server, given_server
 
-# What these try is the server more than Python or a dependency: once, by `make test`, is enough.
+# What these try is the server or our own code more than Python or a dependency, and authors have the newest Alembic
+# and ruff: once, by `make test`, is enough.
 SLOW = {
+    "test_authoring",
+    "test_behind",
+    "test_cli_contract",
     "test_clients",
+    "test_compatibility",
     "test_connect_retry",
+    "test_contract_back",
     "test_contract_kills",
+    "test_contract_offline",
     "test_contract_races",
+    "test_contract_steps",
     "test_contracts_at_once",
     "test_disk_full",
+    "test_encodings",
+    "test_floor_kept",
+    "test_imports",
     "test_interleavings",
     "test_kills",
     "test_lease_settings",
@@ -28,8 +39,10 @@ SLOW = {
     "test_next_revision",
     "test_not_ours",
     "test_notifications",
+    "test_older_packages",
     "test_pooled_clients",
     "test_races",
+    "test_releases",
     "test_role_settings",
     "test_roles",
     "test_rolling",

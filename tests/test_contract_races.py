@@ -67,12 +67,10 @@ def replicas() -> Iterator[Forker]:
 
 def test_under_load_no_statement_of_an_old_session_runs_after_the_step(stage: Stage, replicas: Forker):
     replicas.start(stage.url, CLIENTS)
-    wait_for(lambda: leases(stage.url))
-    refused = 0
+    wait_for(lambda: len(leases(stage.url)) > CLIENTS // 4)
     until = time.monotonic() + PATIENCE
     while (step := stage.new.ask("contract", url=stage.url)).error == "ContractBlockedError":
-        refused += 1
-        assert time.monotonic() < until, refused
+        assert time.monotonic() < until
     assert step.error is None, step
     outcomes = replicas.outcomes()
     # Above all nobody met the missing column.
@@ -81,7 +79,7 @@ def test_under_load_no_statement_of_an_old_session_runs_after_the_step(stage: St
     revision, applied_at = rows(stage.url, "revision, applied_at")[-1]
     assert revision == CONTRACT
     served = [outcome["result"] for outcome in outcomes if outcome["result"]["requests"]]
-    assert refused
+    assert served
     assert max(datetime.fromisoformat(replica["newest"]) for replica in served) < applied_at
 
 

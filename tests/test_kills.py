@@ -12,6 +12,7 @@ import pytest
 from tests.support import forker, packages
 from tests.support.catalog_dump import dump
 from tests.support.clusters import Cluster
+from tests.support.contracting import Asked, revisions_of
 from tests.support.faults import WAITING_FOR_A_LOCK, Fault, moments_of
 from tests.support.forker import Forker
 from tests.support.migrated import assert_migrated, empty
@@ -19,6 +20,7 @@ from tests.support.proxy import Moment, Proxy
 from tests.support.revisions import NEXT, REVISIONS
 from tests.support.servers import Server, execute
 from tests.support.waiting import wait_for
+from tests.support.ways import Call, both_drivers, psycopg
 from todo_schema import (
     ChangeReport,
     DatabaseUnreachableError,
@@ -206,13 +208,14 @@ FAILURES = {
 }
 
 
+@both_drivers
 @pytest.mark.parametrize("failure", FAILURES)
-@pytest.mark.parametrize("boot", [forker.UPGRADE, forker.UPGRADE_ASYNC], ids=["psycopg", "asyncpg"])
 def test_a_failed_revision_leaves_the_revision_before_and_the_mended_package_goes_on(
-    database: str, tmp_path: Path, next_package: Path, clean: str, failure: str, boot: str
+    database: str, tmp_path: Path, next_asked: Asked, clean: str, failure: str, call: Call
 ):
     revision = {f"{NEXT}_fails.py": FAILING.format(failure=failure)}
     package = packages.throwaway_package(tmp_path, revision)
+    boot = forker.UPGRADE if call is psycopg else forker.UPGRADE_ASYNC
     with forker.forker(boot, pythonpath=package) as replicas:
         for _ in range(2):
             (outcome,) = replicas.race(1, database)
@@ -221,6 +224,5 @@ def test_a_failed_revision_leaves_the_revision_before_and_the_mended_package_goe
     if "SystemExit" not in failure:
         assert outcome["kind"] == "MigrationFailedError"
         assert f"revision {NEXT} failed and was rolled back" in outcome["error"]
-    with forker.forker(boot, pythonpath=next_package) as replicas:
-        (outcome,) = replicas.race(1, database)
-    assert [step["revision"] for step in outcome["result"]["applied"]] == [NEXT]
+    (done,) = next_asked(call, database, "upgrade")
+    assert revisions_of(done) == [NEXT]

@@ -2,11 +2,11 @@
 
 import logging
 import re
-from pathlib import Path
 
 import pytest
 
 from tests.support.catalog_dump import dump
+from tests.support.contracting import Asked
 from tests.support.revisions import NEXT
 from tests.support.servers import execute
 from tests.support.states import AHEAD, STATES
@@ -215,22 +215,22 @@ def test_what_is_missing_although_the_version_is_current_is_told_by_status_and_a
 
 @both_drivers
 def test_an_outdated_database_that_lacks_a_table_is_not_migrated(
-    upgraded_database: str, next_package: Path, call: Call
+    upgraded_database: str, next_asked: Asked, call: Call
 ):
     execute(upgraded_database, "DROP TABLE conversations CASCADE")
     before = contents(upgraded_database)
-    for function in ("upgrade", "check", "plan"):
-        answer = in_process(call, function, upgraded_database, next_package)
-        assert answer["kind"] == "SchemaDriftError"
-        assert "table conversations: missing" in str(answer["text"])
+    for refused in next_asked(call, upgraded_database, "upgrade", "check", "plan"):
+        assert refused["error"] == "SchemaDriftError"
+        assert "table conversations: missing" in refused["found"]
     assert contents(upgraded_database) == before
 
 
 @both_drivers
 def test_a_newer_database_that_still_has_our_tables_is_normal_and_logged_once(
-    upgraded_database: str, next_package: Path, call: Call, caplog: pytest.LogCaptureFixture
+    upgraded_database: str, next_asked: Asked, call: Call, caplog: pytest.LogCaptureFixture
 ):
-    assert in_process(call, "upgrade", upgraded_database, next_package)["kind"] is None
+    (done,) = next_asked(call, upgraded_database, "upgrade")
+    assert done["after"] == "current"
     before = contents(upgraded_database)
     caplog.set_level(logging.INFO, "todo_schema")
     for name in ("upgrade", "check"):

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
 from psycopg import OperationalError, connect
@@ -11,8 +10,9 @@ from psycopg import OperationalError, connect
 from tests.support import clusters
 from tests.support.catalog_dump import dump
 from tests.support.clusters import Cluster, cluster
+from tests.support.contracting import Asked
 from tests.support.servers import Server, database_name, execute
-from tests.support.ways import Call, both_drivers, in_process, role, role_of
+from tests.support.ways import Call, both_drivers, role, role_of
 from todo_schema import (
     DatabaseUnreachableError,
     InsufficientPrivilegeError,
@@ -142,7 +142,7 @@ def test_a_role_that_may_not_create_the_schema_is_told_the_sql_that_does(
 @both_drivers
 @pytest.mark.parametrize("owner", ["a superuser", "another role"])
 def test_a_role_that_does_not_own_outdated_tables_is_told_the_sql_that_lets_it_migrate(
-    server: Server, database: str, next_package: Path, call: Call, owner: str
+    server: Server, database: str, next_asked: Asked, call: Call, owner: str
 ):
     with role(server, database) as url, role(server, database) as owning_url:
         if owner == "another role":
@@ -151,14 +151,14 @@ def test_a_role_that_does_not_own_outdated_tables_is_told_the_sql_that_lets_it_m
         for grant in READING[1:]:
             execute(database, grant.format(role_of(url)))
         before = dump(database)
-        assert in_process(call, "check", url, next_package)["kind"] == "SchemaOutdatedError"
-        refused = in_process(call, "upgrade", url, next_package)
-        assert refused["kind"] == "InsufficientPrivilegeError"
+        outdated, refused = next_asked(call, url, "check", "upgrade")
+        assert outdated["error"] == "SchemaOutdatedError"
+        assert refused["error"] == "InsufficientPrivilegeError"
         assert "ownership of the tables" in refused["needed"]
         assert dump(database) == before
         apply_cure(database, refused["cure"])
-        assert in_process(call, "upgrade", url, next_package)["kind"] is None
-        assert in_process(call, "check", url, next_package)["text"] == "current"
+        done, checked = next_asked(call, url, "upgrade", "check")
+        assert (done["after"], checked) == ("current", "current")
         # A member of a superuser's role could do anything at all.
         assert execute(database, f"SELECT pg_has_role('{role_of(url)}', 'postgres', 'MEMBER')") == [(False,)]
 

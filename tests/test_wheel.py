@@ -150,10 +150,12 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the programs of an environment with the wheel; a per cent sign is in its path."""
     folder = tmp_path_factory.mktemp("100%(here)s")
     environment = folder / "venv"
-    assert run(sys.executable, "-m", "venv", environment, cwd=folder).returncode == 0
+    assert run(sys.executable, "-m", "venv", "--without-pip", environment, cwd=folder).returncode == 0
     programs = environment / ("Scripts" if os.name == "nt" else "bin")
-    pip = [programs / "python", "-m", "pip", "--disable-pip-version-check", "--quiet"]
-    done = run(*pip, "install", f"{wheel}[cli]", cwd=folder, timeout=160)
+    # The pip that is here serves, and most of what comes with the dependencies is never imported.
+    pip = [sys.executable, "-m", "pip", "--python", programs / "python"]
+    pip += ["--disable-pip-version-check", "--quiet"]
+    done = run(*pip, "install", "--no-compile", f"{wheel}[cli]", cwd=folder, timeout=160)
     if done.returncode:
         probe = run(
             *pip, "download", "--no-deps", "--dest", folder / "probe", "typing-extensions", cwd=folder
