@@ -1,6 +1,7 @@
 """A connection that meets a step under way waits for its end; given up or cancelled, it leaves nothing behind."""
 
 import asyncio
+from importlib import metadata
 
 import psycopg
 import pytest
@@ -105,6 +106,8 @@ async def test_several_that_wait_and_are_cancelled_leave_nothing(
     server: Server, upgraded_database: str, way: str
 ):
     """Also those that queue behind the first of them, within SQLAlchemy."""
+    if way == "psycopg" and metadata.version("psycopg") < "3.3":
+        pytest.skip("psycopg 3.2 may lose the cancellation of a task that is opening a connection")
     async with factory_on(way, upgraded_database, pool_size=4, max_overflow=0) as factory:
         with step_under_way(upgraded_database) as step:
             waiting = [asyncio.create_task(backend(factory)) for _ in range(4)]
