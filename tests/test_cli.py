@@ -139,6 +139,7 @@ def test_the_exit_codes_never_change():
         "UNREACHABLE": 7,
         "REFUSED": 8,
         "CLIENTS": 9,
+        "PREFLIGHT": 10,
     }
 
 

@@ -10,7 +10,8 @@ import typer
 
 import todo_schema
 from tests.support.processes import CHECKOUT
-from todo_schema import State
+from tests.support.revision_rules import RevisionFile
+from todo_schema import State, operations
 from todo_schema.cli import app
 
 PAGES = [*sorted((CHECKOUT / "docs").glob("*.md")), CHECKOUT / "README.md"]
@@ -47,6 +48,24 @@ def test_each_command_and_option_exists(page: Path):
 def test_the_table_of_states_has_each_once_in_order():
     text = (CHECKOUT / "docs" / "compatibility.md").read_text(encoding="utf-8")
     assert re.findall(r"^\|[^|]*\| `(\w+)` \|", text, re.MULTILINE) == [state.value for state in State]
+
+
+def test_the_table_of_operations_has_each():
+    text = (CHECKOUT / "docs" / "writing-revisions.md").read_text(encoding="utf-8")
+    listed = "\n".join(re.findall(r"^\| `.*$", text, re.MULTILINE))
+    functions = {name for name in operations.__all__ if name.islower()} - {"violation"}
+    assert {name for name in functions if not re.search(rf"`{name}\b", listed)} == set()
+    assert set(re.findall(r"^\| `(\w+)", listed, re.MULTILINE)) - {"operations"} <= functions
+
+
+def test_the_revision_on_the_page_keeps_the_rules_of_revisions(tmp_path: Path):
+    text = (CHECKOUT / "docs" / "writing-revisions.md").read_text(encoding="utf-8")
+    (code,) = (
+        block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "down_revision" in block
+    )
+    path = tmp_path / "004_tasks_newest_first.py"
+    path.write_text(code, encoding="utf-8")
+    assert list(RevisionFile(path).problems_of_form()) == []
 
 
 def test_code_on_the_pages_is_python():

@@ -25,11 +25,11 @@ NO_GUARD = (
     "    return True\n    deadline = time.monotonic() + timeout\n    pause = _FIRST_PAUSE\n",
 )
 NO_TABLE_LOCK = (
-    "runner.py",
-    "                wire.run(bookkeeping.lock_statement(found.schema))\n",
+    "transactions.py",
+    "            wire.run(bookkeeping.lock_statement(found.schema))\n",
     "",
 )
-NO_COMPARISON = ("runner.py", "        raise VersionMovedError(found.schema)\n", "        return\n")
+NO_COMPARISON = ("transactions.py", "        raise VersionMovedError(found.schema)\n", "        return\n")
 
 # A project of its own with the same revision, and the env.py that `alembic init` writes, without its comments.
 STOCK_ENV = """

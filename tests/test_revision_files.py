@@ -4,13 +4,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from alembic.operations import Operations
 
 from tests.support import packages
 from tests.support.processes import SOURCE
 from tests.support.revision_rules import broken_rules
 from tests.support.revisions import NEXT, NEXT_VERSION
-from todo_schema import SCHEMA_VERSION, history
+from todo_schema import SCHEMA_VERSION, Revision, history, operations
+from todo_schema.collecting import collect
 from todo_schema.compatibility import HEAD, Line
+from todo_schema.parts import Transaction
 from todo_schema.revisions import of, scripts
 
 AFTER, CONTRACT, SECOND = f"{NEXT_VERSION + 1:03d}", packages.CONTRACT, "c002"
@@ -25,6 +28,52 @@ SECOND_TEXT = FIRST_TEXT.replace(
 
 def test_the_revisions_of_this_package_keep_every_rule():
     assert broken_rules(SOURCE / "todo_schema" / "migrations", SCHEMA_VERSION) == []
+
+
+RIGHT = {
+    "operations, imported as a module": ("import sqlalchemy as sa\n", "from todo_schema import operations\n"),
+    "operations, one by one": ("import sqlalchemy as sa\n", "from todo_schema.operations import add_check\n"),
+    "a preflight": (
+        "def upgrade",
+        "def preflight(connection: sa.Connection):\n    pass\n\n\ndef upgrade",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", RIGHT)
+def test_a_file_may_use_what_is_made_for_it(rules_broken_by: "Files", case: str):
+    assert rules_broken_by(SECOND_FILE, *RIGHT[case]) == []
+
+
+def begun_twice(change: Callable[[Operations], None], *, deferred: bool, downward: bool) -> list[str]:
+    """What may be done twice, and would fail then: a run that died begins anew, and what was put off may be undone."""
+    parts = collect(change, NEXT, downward=downward)
+    return [
+        part.about
+        for part in parts
+        if (deferred or len(parts) > 1) and isinstance(part, Transaction) and part.plain
+    ]
+
+
+@pytest.mark.parametrize("downward", [False, True], ids=["up", "down"])
+@pytest.mark.parametrize("revision", history(), ids=lambda revision: revision.revision)
+def test_what_may_be_begun_twice_uses_operations_alone(revision: Revision, downward: bool):
+    module = scripts().get_revision(revision.revision).module
+    change = module.downgrade if downward else module.upgrade
+    assert begun_twice(change, deferred=revision.deferred is not None, downward=downward) == []
+
+
+def test_a_plain_operation_is_told_where_it_may_be_begun_twice():
+    def plain(op: Operations) -> None:
+        op.drop_column("tasks", "note")
+
+    def mixed(op: Operations) -> None:
+        plain(op)
+        operations.create_index(op, "ix_tasks_note", "tasks", ["note"])
+
+    assert begun_twice(plain, deferred=False, downward=True) == []
+    assert begun_twice(plain, deferred=True, downward=True) == ["ALTER TABLE tasks DROP COLUMN note"]
+    assert begun_twice(mixed, deferred=False, downward=False) == ["ALTER TABLE tasks DROP COLUMN note"]
 
 
 def test_each_line_has_a_single_head_and_the_expand_line_s_is_the_schema_version():
@@ -150,6 +199,48 @@ WRONG = {
         "import sqlalchemy as sa\n",
         "import sqlalchemy as sa\n\nfrom todo_schema import models\n",
         "imports todo_schema",
+    ),
+    "an import of the whole package": (
+        SECOND_FILE,
+        "import sqlalchemy as sa\n",
+        "import sqlalchemy as sa\n\nimport todo_schema\n",
+        "imports todo_schema",
+    ),
+    "an import from a module of ours": (
+        SECOND_FILE,
+        "import sqlalchemy as sa\n",
+        "import sqlalchemy as sa\n\nfrom todo_schema.models import Task\n",
+        "imports todo_schema.models",
+    ),
+    "a deferred revision that does not say what it costs": (
+        EXPAND_FILE,
+        "\n\n\ndef up",
+        '\ndeferred = ""\n\n\ndef up',
+        "is deferred, and does not say what it costs",
+    ),
+    "a deferred contract revision": (
+        SECOND_FILE,
+        "requires =",
+        'deferred = "slow"\nrequires =',
+        "as only an expand revision may be",
+    ),
+    "a revision that builds on one that nobody defers": (
+        SECOND_FILE,
+        "requires =",
+        f'builds_on = ("{NEXT}",)\nrequires =',
+        f"builds on {NEXT}, which is no deferred revision before it",
+    ),
+    "a revision that builds on no tuple": (
+        SECOND_FILE,
+        "requires =",
+        f'builds_on = "{NEXT}"\nrequires =',
+        "builds_on is no tuple",
+    ),
+    "a preflight that asks for something else": (
+        SECOND_FILE,
+        "def upgrade",
+        "def preflight(op):\n    pass\n\n\ndef upgrade",
+        "with at most a preflight beside",
     ),
     "an import inside a function": (
         SECOND_FILE,

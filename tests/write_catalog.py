@@ -11,7 +11,7 @@ import psycopg
 from tests.support.servers import embedded_server
 from todo_schema import catalog, revisions
 from todo_schema.compatibility import Line, number_of
-from todo_schema.offline import script
+from todo_schema.offline import messages
 
 
 class _Wire:
@@ -27,11 +27,10 @@ class _Wire:
 def catalog_at(server, version: int, contract: str = "c000") -> dict[str, str]:
     """Return the catalogue of a fresh database that the offline script brought to a version."""
     url = server.create_database()
-    scripts = [script("public", "base", f"{version:03d}"), script("public", "c000", contract)]
+    ways = [("base", f"{version:03d}"), ("c000", contract)]
     with psycopg.connect(url, autocommit=True) as connection:
-        for text in scripts:
-            lines = [line for line in text.splitlines() if not line.startswith(("\\", "-- todo-schema"))]
-            connection.execute("\n".join(lines))
+        for text in (text for way in ways for text in messages("public", *way)):
+            connection.execute(text)
         connection.execute("SET search_path = public")
         return catalog.read(_Wire(connection), "public")
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         MigrationFailedError,
         MigrationLockedError,
         MissingExtraError,
+        PreflightError,
         ReadOnlyDatabaseError,
         SchemaDriftError,
         SchemaNotFoundError,
@@ -35,18 +36,19 @@ if TYPE_CHECKING:
         WrongEventLoopError,
     )
     from todo_schema.models import Conversation, Message, Task, User
+    from todo_schema.plans import Plan, PlannedPart, PlannedStep, TableSize
     from todo_schema.preview import history, history_async, plan, plan_async, sql, sql_async
     from todo_schema.removals import contract, contract_async, downgrade, downgrade_async
     from todo_schema.reports import (
         AppliedStep,
         ChangeReport,
-        Plan,
-        PlannedStep,
+        DeferredRevision,
         Progress,
         Revision,
     )
     from todo_schema.sessions import SessionFactory, session_factory
     from todo_schema.standing import Client, Clients, PendingContract, Status
+    from todo_schema.violations import Violation
     from todo_schema.waiting import wait, wait_async
 
 __all__ = [
@@ -60,6 +62,7 @@ __all__ = [
     "Conversation",
     "DatabaseRefusedError",
     "DatabaseUnreachableError",
+    "DeferredRevision",
     "ForeignVersionError",
     "InsufficientPrivilegeError",
     "InvalidNameError",
@@ -70,7 +73,9 @@ __all__ = [
     "MissingExtraError",
     "PendingContract",
     "Plan",
+    "PlannedPart",
     "PlannedStep",
+    "PreflightError",
     "Progress",
     "ReadOnlyDatabaseError",
     "Revision",
@@ -81,12 +86,14 @@ __all__ = [
     "SessionFactory",
     "State",
     "Status",
+    "TableSize",
     "Task",
     "TodoSchemaError",
     "UnknownRevisionError",
     "UnseenClientsError",
     "UnversionedSchemaError",
     "User",
+    "Violation",
     "WrongEventLoopError",
     "__version__",
     "check",
@@ -121,11 +128,13 @@ _HOMES = {
     "changes": ("stamp", "upgrade"),
     "compatibility": ("SCHEMA_VERSION", "State"),
     "models": ("Conversation", "Message", "Task", "User"),
+    "plans": ("Plan", "PlannedPart", "PlannedStep", "TableSize"),
     "preview": ("history", "plan", "sql"),
     "removals": ("contract", "downgrade"),
-    "reports": ("AppliedStep", "ChangeReport", "Plan", "PlannedStep", "Progress", "Revision"),
+    "reports": ("AppliedStep", "ChangeReport", "DeferredRevision", "Progress", "Revision"),
     "sessions": ("SessionFactory", "session_factory"),
     "standing": ("Client", "Clients", "PendingContract", "Status"),
+    "violations": ("Violation",),
     "waiting": ("wait",),
 }
 

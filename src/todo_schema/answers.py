@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from todo_schema.connections import Address, AsyncAddress, Database
     from todo_schema.drivers import ClosableWire
     from todo_schema.inspection import Found
+    from todo_schema.reports import DeferredRevision
 
 
 def status(url: Address, *, schema: str | None = None, pooler: bool | None = None) -> Status:
@@ -128,13 +129,14 @@ async def check_async(
 
 
 def _status(database: Database) -> Status:
-    from todo_schema import catalog, verdict  # noqa: PLC0415  # the boot check needs none of this
+    from todo_schema import catalog, locks, verdict  # noqa: PLC0415  # the boot check needs none of this
     from todo_schema.errors import UnversionedSchemaError  # noqa: PLC0415  # ditto
 
     with database.wire() as wire:
         found = inspection.read_alone(wire, database.schema)
         existing = catalog.read_alone(wire, found.schema)
         who = _who(database, wire, found)
+        at_work = locks.holders(wire, found.schema, locks.DEFERRED_CLASS) if found.deferred else []
     comparison = verdict.compare_with_version(found, existing, _needed)
     version = found.version
     if found.state is State.UNVERSIONED:
@@ -158,7 +160,16 @@ def _status(database: Database) -> Status:
         differences=comparison.differences,
         extras=comparison.extras,
         server=found.server,
+        deferred=_deferred(found, locks.named(at_work) if at_work else None),
     )
+
+
+def _deferred(found: Found, by: str | None) -> tuple[DeferredRevision, ...]:
+    if not found.deferred:
+        return ()
+    from todo_schema import finishing  # noqa: PLC0415  # imports Alembic
+
+    return finishing.described(found, by)
 
 
 def _clients(database: Database) -> Clients:

@@ -15,9 +15,11 @@ from todo_schema.compatibility import (
     revision_at,
 )
 from todo_schema.leases import floor_query
+from todo_schema.parts import do_statement
 from todo_schema.quoting import identifier, literal
 
-# How long a step queues for a lock, and others behind it, before it lets go and tries again.
+# How long a step queues for a lock, and others behind it, before it lets go and tries again: at first, and at most.
+FIRST_LOCK_TIMEOUT_MS = 100
 LOCK_TIMEOUT_MS = 2000
 
 
@@ -33,14 +35,6 @@ def create_missing_statement(schema: str) -> str:
         body = "\n".join(f"        {statement};" for statement in statements)
         blocks.append(f"IF to_regclass({literal(f'{home}.{table}')}) IS NULL THEN\n{body}\n    END IF;")
     return do_statement("\n    ".join(blocks))
-
-
-def do_statement(body: str) -> str:
-    """Return an anonymous block of PL/pgSQL."""
-    tag = "$todo_schema$"
-    while tag in body:  # a schema may have any name
-        tag = f"{tag[:-1]}_$"
-    return f"DO {tag}\nBEGIN\n    {body}\nEND\n{tag}"
 
 
 def create_table_statements(schema: str) -> dict[str, tuple[str, ...]]:
@@ -109,21 +103,28 @@ def _comments(table: str, about: str, **columns: str) -> list[str]:
     ]
 
 
-def settings_statement(schema: str) -> str:
+def settings_statement(schema: str, lock_timeout_ms: int = LOCK_TIMEOUT_MS, *, local: bool = True) -> str:
     """Return the statement that makes a transaction independent of the host's settings, for itself alone.
 
     No timeout that a host set for its own statements applies to a migration (`transaction_timeout` exists since
     PostgreSQL 17), and its revisions are parsed as they were written: with `standard_conforming_strings` off, a
     backslash in a CHECK would be lost.
+
+    Args:
+        schema: The schema of the installation.
+        lock_timeout_ms: How long a statement may queue for a lock, in milliseconds; 0 is for ever.
+        local: For one transaction; False is for the session, for what cannot run in a transaction.
+
     """
-    return f"""SELECT set_config('statement_timeout', '0', true),
-    set_config('idle_in_transaction_session_timeout', '0', true),
+    kept = str(local).lower()
+    return f"""SELECT set_config('statement_timeout', '0', {kept}),
+    set_config('idle_in_transaction_session_timeout', '0', {kept}),
     CASE WHEN current_setting('server_version_num')::int >= 170000
-         THEN set_config('transaction_timeout', '0', true) END,
-    set_config('lock_timeout', '{LOCK_TIMEOUT_MS}ms', true),
-    set_config('standard_conforming_strings', 'on', true),
-    set_config('quote_all_identifiers', 'off', true),
-    set_config('search_path', {literal(identifier(schema))}, true)"""
+         THEN set_config('transaction_timeout', '0', {kept}) END,
+    set_config('lock_timeout', '{lock_timeout_ms}ms', {kept}),
+    set_config('standard_conforming_strings', 'on', {kept}),
+    set_config('quote_all_identifiers', 'off', {kept}),
+    set_config('search_path', {literal(identifier(schema))}, {kept})"""
 
 
 def lock_statement(schema: str) -> str:
@@ -146,7 +147,7 @@ class Step:
     Attributes:
         line: The line of revisions that it belongs to.
         number: Where the line is then; 0 before its first revision.
-        action: What is done: upgrade, downgrade, stamp or adopt.
+        action: What is done: upgrade, downgrade, stamp, adopt, or what `unfinished` names.
         checksum: SHA-256 of the revision file; None for number 0.
         floor: The floor from then on; None leaves it.
 
@@ -164,10 +165,17 @@ class Step:
         return revision_at(self.line, self.number)
 
 
-def record_statement(schema: str, step: Step, host: str) -> str:
+def record_statement(schema: str, step: Step, host: str, seconds: float = 0.0) -> str:
     """Return the statement that adds a step to the history. It goes first: the floor is raised before anything.
 
     Columns are named, and an insert of ours has to succeed for ever: whoever adds one later gives it a default.
+
+    Args:
+        schema: The schema of the installation.
+        step: What is recorded.
+        host: The machine that does it.
+        seconds: How long it has taken until now.
+
     """
     floor = f"coalesce({floor_query(schema)}, 1)" if step.floor is None else str(step.floor)
     table = f"{identifier(schema)}.{HISTORY_TABLE}"
@@ -177,25 +185,30 @@ def record_statement(schema: str, step: Step, host: str) -> str:
 SELECT (SELECT coalesce(max(id), 0) + 1 FROM {table}),
        {literal(step.revision)}, {literal(step.line)}, {step.number}, {literal(step.action)}, {floor},
        {literal(PACKAGE_VERSION)}, {literal(step.checksum) if step.checksum else "NULL"},
-       interval '0', {literal(host)}, current_setting('application_name')"""
+       interval '{seconds:.6f} seconds', {literal(host)}, current_setting('application_name')"""
 
 
 def finish_statements(schema: str, step: Step) -> tuple[str, ...]:
     """Return the statements that end a step: the line's row of the version table, the time, and word to listeners."""
-    home = identifier(schema)
-    table = f"{home}.{VERSION_TABLE}"
+    table = f"{identifier(schema)}.{VERSION_TABLE}"
     is_of_line = "~" if step.line is Line.CONTRACT else "!~"
-    news = (
-        f"json_build_object('schema', {literal(schema)}, 'line', line, 'revision', revision, 'floor', floor)"
-    )
     return (
         f"DELETE FROM {table} WHERE version_num {is_of_line} '^c[0-9]+$'",
         *([f"INSERT INTO {table} VALUES ({literal(step.revision)})"] if step.number else []),
-        f"""UPDATE {home}.{HISTORY_TABLE}
-SET applied_at = clock_timestamp(), duration = clock_timestamp() - transaction_timestamp()
-WHERE id = (SELECT max(id) FROM {home}.{HISTORY_TABLE})
-RETURNING pg_notify('{CHANNEL}', {news}::text)""",
+        news_statement(schema),
     )
+
+
+def news_statement(schema: str) -> str:
+    """Return the statement that completes the newest row of the history, and sends word of it to listeners."""
+    table = f"{identifier(schema)}.{HISTORY_TABLE}"
+    news = (
+        f"json_build_object('schema', {literal(schema)}, 'line', line, 'revision', revision, 'floor', floor)"
+    )
+    return f"""UPDATE {table}
+SET applied_at = clock_timestamp(), duration = duration + (clock_timestamp() - transaction_timestamp())
+WHERE id = (SELECT max(id) FROM {table})
+RETURNING pg_notify('{CHANNEL}', {news}::text)"""
 
 
 def this_host() -> str:

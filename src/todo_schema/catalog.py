@@ -5,6 +5,7 @@ A catalogue is a set of facts, each a name and a definition in PostgreSQL's own 
 read off a database that the revisions made; those of a contract revision are what it takes away and adds.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -118,6 +119,22 @@ def expected(version: int, contract: int = 0) -> Catalog:
         if step.number <= contract:
             facts = step.apply(facts)
     return facts
+
+
+def unsettled(revisions: Collection[int]) -> frozenset[str]:
+    """Return the names of the facts that these expand revisions change: half done, nobody knows which of them hold."""
+    known = set(known_versions())
+    changed: set[str] = set()
+    for number in revisions:
+        if number in known:
+            before = expected(number - 1) if number - 1 in known else {}
+            changed |= {name for name, _ in before.items() ^ expected(number).items()}
+    return frozenset(changed)
+
+
+def without(catalog: Catalog, names: Collection[str]) -> Catalog:
+    """Return a catalogue without some facts."""
+    return {name: value for name, value in catalog.items() if name not in names}
 
 
 def render(catalog: Catalog) -> str:

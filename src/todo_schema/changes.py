@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from todo_schema import boot_check, inspection
 from todo_schema.compatibility import BOOKKEEPING_TABLES, SCHEMA_VERSION, State
 from todo_schema.connections import blocking, in_greenlet, in_loop
 from todo_schema.diagnosis import missing_right, read_only
-from todo_schema.reports import ChangeReport, Progress
+from todo_schema.reports import ChangeReport, ignore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from typing import Literal
 
     from todo_schema.connections import Address, AsyncAddress, Database
+    from todo_schema.drivers import ClosableWire
     from todo_schema.inspection import Found
+    from todo_schema.reports import AppliedStep, Listener
 
-    Listener = Callable[[Progress], None]
+    Deferred = Literal["run", "skip", "only"]
 
 _log = logging.getLogger("todo_schema")
 
@@ -27,6 +30,7 @@ DEFAULT_TIMEOUT = 300.0
 def upgrade(
     url: Address,
     *,
+    deferred: Deferred = "run",
     schema: str | None = None,
     timeout: float = DEFAULT_TIMEOUT,
     connect_retry: float = 0.0,
@@ -42,6 +46,11 @@ def upgrade(
     Args:
         url: A PostgreSQL URL, as text or as a SQLAlchemy `URL`; or an `Engine` on psycopg; or a `Connection`, whose
             engine is used. Connections are made as the engine makes them, but none is taken from its pool.
+        deferred: What becomes of revisions that the package only gains from, such as an index on a large table. `"run"`
+            (the default) finishes them after all others, also those that an earlier call has left, unless another
+            process is at it; the version has moved past them by then, so that nobody waits for this. What goes wrong
+            with one is told in the log. `"skip"` leaves them for later; `"only"` does nothing else, waits for another
+            process that is at it, and raises what goes wrong.
         schema: The PostgreSQL schema of the installation; made where it is missing. None (the default) is the
             one that the connection's search_path finds.
         timeout: How long to wait for other processes and for locks, in seconds.
@@ -66,16 +75,20 @@ def upgrade(
         ReadOnlyDatabaseError: The server or the role is read-only.
         MigrationLockedError: Somebody else held a lock for the whole timeout. Nothing was changed.
         MigrationFailedError: A revision failed and was rolled back; those before it stay applied.
+        PreflightError: Rows are there that a revision would fail on; it has changed nothing.
+        SchemaOutdatedError: The database is older than this package, and deferred revisions alone were asked for.
+        ValueError: `deferred` is none of the three.
 
     """
     database = blocking(url, schema=schema, pooler=pooler)
     del url  # no traceback that passes through here shows its password
-    return _upgrade(database, timeout, connect_retry, progress)
+    return _upgrade(database, deferred, timeout, connect_retry, progress)
 
 
 async def upgrade_async(
     url: AsyncAddress,
     *,
+    deferred: Deferred = "run",
     schema: str | None = None,
     timeout: float = DEFAULT_TIMEOUT,  # noqa: ASYNC109  # bounds a wait for locks; asyncio.timeout works as well
     connect_retry: float = 0.0,
@@ -88,7 +101,7 @@ async def upgrade_async(
     """
     database = in_loop(url, schema=schema, pooler=pooler)
     del url
-    return await in_greenlet(lambda: _upgrade(database, timeout, connect_retry, progress))
+    return await in_greenlet(lambda: _upgrade(database, deferred, timeout, connect_retry, progress))
 
 
 def stamp(
@@ -143,12 +156,16 @@ async def stamp_async(
 
 def _upgrade(
     database: Database,
+    deferred: Deferred,
     timeout: float,
     connect_retry: float,
     progress: Listener | None,
 ) -> ChangeReport:
+    if deferred not in ("run", "skip", "only"):
+        raise ValueError(f'found: deferred={deferred!r}\nneeded: "run", "skip" or "only"')
     with database.wire(connect_retry=connect_retry) as wire:
-        if boot_check.is_current(wire, database.schema):
+        # Whoever asks for deferred revisions alone is told where it may not see them.
+        if deferred != "only" and boot_check.is_current(wire, database.schema, finished=deferred == "run"):
             return ChangeReport(database.schema, State.CURRENT, State.CURRENT, SCHEMA_VERSION, SCHEMA_VERSION)
         found = inspection.read_alone(wire, database.schema)
         from todo_schema import verdict  # noqa: PLC0415  # an up-to-date boot needs none of this
@@ -158,20 +175,64 @@ def _upgrade(
             log_ahead(found)
             same = found.state, found.state, found.version, found.version, found.floor, found.floor
             return ChangeReport(found.schema, *same)
+        from todo_schema import catalog, migration  # noqa: PLC0415  # imports Alembic
+
+        if deferred == "only":
+            verdict.require_usable(found)
+            if found.state is State.UNVERSIONED:
+                raise verdict.unrecorded(found, catalog.read_alone(wire, found.schema))
+        if found.state is State.CURRENT:
+            report, after = migration.report(found, found, [], 0.0), found
+        else:
+            report, after = _migrate(wire, found, database, timeout, progress or ignore)
+        if not after.deferred:
+            return report
+        return _with_deferred(report, wire, after, database, deferred, timeout, progress or ignore)
+
+
+def _migrate(
+    wire: ClosableWire, found: Found, database: Database, timeout: float, progress: Listener
+) -> tuple[ChangeReport, Found]:
+    from todo_schema import migration  # noqa: PLC0415  # imports Alembic
+
+    require_writable(found)
+
+    def is_done() -> bool:
+        return boot_check.is_current(wire, found.schema)
+
+    with migration.guarded(wire, found, database, timeout=timeout, is_done=is_done, progress=progress) as (
+        work,
+        waited,
+    ):
+        if work is None:
+            after = inspection.read_alone(wire, found.schema)
+            return migration.report(found, after, [], waited), after
+        with work.connection() as connection:
+            applied, adopted, after = migration.to_head(work, connection, wire)
+    return migration.report(found, after, applied, waited, adopted=adopted), after
+
+
+def _with_deferred(
+    report: ChangeReport,
+    wire: ClosableWire,
+    found: Found,
+    database: Database,
+    deferred: Deferred,
+    timeout: float,
+    progress: Listener,
+) -> ChangeReport:
+    """Do what is to be done about deferred revisions, and say which are left."""
+    from todo_schema import finishing  # noqa: PLC0415  # imports Alembic
+
+    applied: list[AppliedStep] = []
+    if deferred == "only":
         require_writable(found)
-        from todo_schema import migration  # noqa: PLC0415  # imports Alembic
-
-        def is_done() -> bool:
-            return boot_check.is_current(wire, found.schema)
-
-        with migration.guarded(
-            wire, found, database, timeout=timeout, is_done=is_done, progress=progress or ignore
-        ) as (work, waited):
-            if work is None:
-                return migration.report(found, inspection.read_alone(wire, found.schema), [], waited)
-            with work.connection() as connection:
-                applied, adopted, after = migration.to_head(work, connection)
-    return migration.report(found, after, applied, waited, adopted=adopted)
+    if deferred == "only" or (deferred == "run" and finishing.may_finish(found)):
+        applied, found = finishing.finish_all(
+            wire, found, database, timeout=timeout, progress=progress, patient=deferred == "only"
+        )
+    left = finishing.described(found)
+    return replace(report, applied=(*report.applied, *applied), deferred=left)
 
 
 def _stamp(database: Database, revision: str | int, timeout: float) -> ChangeReport:
@@ -213,7 +274,3 @@ def require_writable(found: Found) -> None:
 def never() -> bool:
     """Stand in for a question whose answer is no."""
     return False
-
-
-def ignore(progress: Progress) -> None:
-    """Stand in for a callback that was not given."""

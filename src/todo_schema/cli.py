@@ -8,8 +8,19 @@ import typer
 
 import todo_schema
 from todo_schema.compatibility import HEAD
-from todo_schema.exits import EXPLANATION
-from todo_schema.options import AllowUnseen, Json, OptionalUrl, Pooler, Retry, Schema, Timeout, Url
+from todo_schema.exits import EXPLANATION, Exit
+from todo_schema.options import (
+    AllowUnseen,
+    DeferredOnly,
+    Json,
+    OptionalUrl,
+    Pooler,
+    Retry,
+    Schema,
+    SkipDeferred,
+    Timeout,
+    Url,
+)
 from todo_schema.terminal import answering, indented, show, showing_progress
 
 app = typer.Typer(
@@ -42,6 +53,8 @@ def options(
 @command()
 def upgrade(
     url: Url,
+    skip_deferred: SkipDeferred = False,
+    deferred_only: DeferredOnly = False,
     schema: Schema = None,
     timeout: Timeout = 300.0,
     connect_retry: Retry = 0.0,
@@ -50,11 +63,19 @@ def upgrade(
 ) -> None:
     """Bring the database to this package's schema. Safe from any number of processes at once.
 
-    Example: [bold]todo-schema upgrade --connect-retry 30[/bold]
+    Example: [bold]todo-schema upgrade --skip-deferred && todo-schema upgrade --deferred-only[/bold]
     """
+    if skip_deferred and deferred_only:
+        raise typer.BadParameter("--skip-deferred and --deferred-only exclude each other")
     with answering(as_json), showing_progress(as_json) as progress:
         report = todo_schema.upgrade(
-            url, schema=schema, timeout=timeout, connect_retry=connect_retry, pooler=pooler, progress=progress
+            url,
+            deferred="only" if deferred_only else "skip" if skip_deferred else "run",
+            schema=schema,
+            timeout=timeout,
+            connect_retry=connect_retry,
+            pooler=pooler,
+            progress=progress,
         )
     show(report, as_json)
 
@@ -163,19 +184,30 @@ def history(
 
 
 @command()
-def plan(url: Url, schema: Schema = None, pooler: Pooler = None, as_json: Json = False) -> None:
-    """Say what upgrade would do now, and contract then. Changes nothing.
+def plan(
+    url: Url,
+    preflight: Annotated[
+        bool,
+        typer.Option("--preflight", help="Look for rows that a revision would fail on; exits 10 for some."),
+    ] = False,
+    schema: Schema = None,
+    pooler: Pooler = None,
+    as_json: Json = False,
+) -> None:
+    """Say what upgrade would do now, and contract then: locks, tables, sizes. Changes nothing.
 
-    Example: [bold]todo-schema plan --schema todo[/bold]
+    Example: [bold]todo-schema plan --preflight[/bold]
     """
     with answering(as_json):
-        found = todo_schema.plan(url, schema=schema, pooler=pooler)
-    if as_json:
-        show(found, as_json)
-        return
-    typer.echo(found)
-    for step in (*found.steps, *found.contract):
-        typer.echo(f"\n-- {step}\n{indented(step.details, '--   ')}\n\n{step.sql}")
+        found = todo_schema.plan(url, preflight=preflight, schema=schema, pooler=pooler)
+    show(found, as_json)
+    if not as_json:
+        for step in (*found.deferred, *found.steps, *found.contract):
+            typer.echo(
+                f"\n-- {step.revision} {step.summary}\n{indented(step.details, '--   ')}\n\n{step.sql}"
+            )
+    if found.violations:
+        raise typer.Exit(Exit.PREFLIGHT)
 
 
 @command()

@@ -47,6 +47,7 @@ class Database:
 
     Attributes:
         schema: The PostgreSQL schema of the installation; None leaves it to the connection's search_path.
+        is_async: Whether what has to wait lets the running event loop go on.
 
     """
 
@@ -62,7 +63,7 @@ class Database:
     ) -> None:
         self.schema = schema
         self._pooler = pooler
-        self._is_async = is_async
+        self.is_async = is_async
         self._url = url
         self._engine = engine
         self._problem = problem
@@ -81,7 +82,7 @@ class Database:
 
     def sleep(self, seconds: float) -> None:
         """Pause without holding up an event loop."""
-        if self._is_async:
+        if self.is_async:
             import asyncio  # noqa: PLC0415  # importing todo_schema costs nothing
 
             wait_for(asyncio.sleep(seconds))
@@ -174,13 +175,13 @@ class Database:
             with _without_lease():
                 return EngineWire(sibling(self._engine))
         assert self._url is not None  # noqa: S101  # a Database has a URL, an engine or a problem
-        return connect_in_loop(self._url) if self._is_async else connect(self._url)
+        return connect_in_loop(self._url) if self.is_async else connect(self._url)
 
     def _new_engine(self) -> Engine:
         from sqlalchemy import NullPool, create_engine  # noqa: PLC0415  # not needed for an up-to-date boot
 
         assert self._url is not None  # noqa: S101  # the caller's engine was handled above
-        if not self._is_async:
+        if not self.is_async:
             return create_engine(
                 self._url.sqlalchemy_url("psycopg"),
                 poolclass=NullPool,

@@ -187,6 +187,18 @@ class EngineWire:
         self._engine.dispose()
 
 
+@contextmanager
+def autocommit(connection: Connection) -> Iterator[ClosableWire]:
+    """Give a connection that is in no transaction as its driver sees it, for what cannot run in a transaction."""
+    connection.execution_options(isolation_level="AUTOCOMMIT")
+    try:
+        yield wire_of(connection.dialect, connection.connection.dbapi_connection)
+    finally:
+        if not connection.invalidated:
+            with suppress(Exception):  # one that is lost is found out by the next statement
+                connection.execution_options(isolation_level="READ COMMITTED")
+
+
 _WIRES: dict[tuple[str, bool], Callable[[Any], ClosableWire]] = {
     ("psycopg", False): PsycopgWire,
     ("psycopg", True): AsyncPsycopgWire,

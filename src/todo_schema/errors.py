@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from todo_schema.standing import Client
+    from todo_schema.violations import Violation
 
 
 class TodoSchemaError(Exception):
@@ -103,6 +104,17 @@ class MigrationFailedError(TodoSchemaError):
         super().__init__(found, needed, cure)
         self.args = (found, needed, cure, revision)  # what pickle and copy call the class with
         self.revision = revision
+
+
+class PreflightError(TodoSchemaError):
+    """Rows are there that a revision would fail on: mend them.
+
+    Nothing was changed. `violations` lists them: revision, rule, count, sample keys, and the SQL that finds them all.
+    """
+
+    def __init__(self, found: str, needed: str, cure: str, violations: tuple["Violation", ...] = ()) -> None:
+        super().__init__(found, needed, cure)
+        self.violations = violations
 
 
 class ClientsConnectedError(TodoSchemaError):

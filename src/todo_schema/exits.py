@@ -13,6 +13,7 @@ from todo_schema import (
     InvalidUrlError,
     MigrationLockedError,
     MissingExtraError,
+    PreflightError,
     ReadOnlyDatabaseError,
     SchemaDriftError,
     SchemaNotFoundError,
@@ -38,6 +39,7 @@ class Exit(IntEnum):
     UNREACHABLE = 7
     REFUSED = 8
     CLIENTS = 9
+    PREFLIGHT = 10
 
 
 _CODES: dict[type[TodoSchemaError], Exit] = {
@@ -59,12 +61,14 @@ _CODES: dict[type[TodoSchemaError], Exit] = {
     ClientsConnectedError: Exit.CLIENTS,
     ContractBlockedError: Exit.CLIENTS,
     UnseenClientsError: Exit.CLIENTS,
+    PreflightError: Exit.PREFLIGHT,
 }
 
 EXPLANATION = (
     "[bold]Exit codes[/bold]  0 fine; 1 a revision failed; 2 usage or URL; 3 database older than the package; "
     "4 database too new for it; 5 tables or version that are not ours; 6 locked by somebody else; "
-    "7 unreachable; 8 refused: credentials, TLS, a missing right, read-only; 9 it would break a connected service"
+    "7 unreachable; 8 refused: credentials, TLS, a missing right, read-only; 9 it would break a connected service; "
+    "10 rows that a revision would fail on"
 )
 
 

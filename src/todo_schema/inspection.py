@@ -22,6 +22,7 @@ from todo_schema.driver_errors import UNDEFINED_COLUMN, reason, sqlstate
 from todo_schema.errors import ForeignVersionError, InsufficientPrivilegeError, SchemaNotFoundError
 from todo_schema.leases import floor_query
 from todo_schema.quoting import identifier, literal
+from todo_schema.unfinished import deferred_query, undoing_query
 from todo_schema.wire import Wire, transaction
 
 
@@ -42,6 +43,8 @@ class Found:
         version: The schema version, None where none is recorded.
         contract: The ordinal of the newest contract revision, 0 where none is recorded.
         floor: The oldest schema version whose package may use the database.
+        deferred: The ordinals of the expand revisions that are deferred and not finished, in order.
+        undoing: The ordinals of the expand revisions that are not undone to the end, newest first.
 
     """
 
@@ -57,6 +60,8 @@ class Found:
     version: int | None
     contract: int
     floor: int
+    deferred: tuple[int, ...] = ()
+    undoing: tuple[int, ...] = ()
 
     @property
     def entities(self) -> frozenset[str]:
@@ -151,7 +156,7 @@ def read(wire: Wire, schema: str | None) -> Found:
             f"the rights USAGE on schema {home} and SELECT on {VERSION_TABLE} and {HISTORY_TABLE} in it",
             " ".join(unread),
         )
-    recorded, floor = _recorded(wire, str(home), present)
+    recorded, floor, deferred, undoing = _recorded(wire, str(home), present)
     version, contract = versions(recorded, str(home))
     if contract:
         # A history that was emptied has lost the floor, and the contract row still says that there was one. What an
@@ -172,18 +177,26 @@ def read(wire: Wire, schema: str | None) -> Found:
         version=version,
         contract=contract,
         floor=floor or 1,
+        deferred=deferred,
+        undoing=undoing[::-1],
     )
 
 
-def _recorded(wire: Wire, schema: str, present: frozenset[str]) -> tuple[frozenset[str], int | None]:
+_Recorded = tuple[frozenset[str], int | None, tuple[int, ...], tuple[int, ...]]
+
+
+def _recorded(wire: Wire, schema: str, present: frozenset[str]) -> _Recorded:
     if VERSION_TABLE not in present:
-        return frozenset(), None
+        return frozenset(), None, (), ()
     home = identifier(schema)
     # A history that somebody dropped must not keep anybody from booting; `status` and `check` name it.
-    floor = floor_query(schema) if HISTORY_TABLE in present else "NULL"
+    floor = deferred = undoing = "NULL"
+    if HISTORY_TABLE in present:
+        floor = floor_query(schema)
+        deferred, undoing = _listed(deferred_query(schema)), _listed(undoing_query(schema))
     try:
-        ((rows, found_floor),) = wire.fetch(
-            f"SELECT array(SELECT version_num::text FROM {home}.{VERSION_TABLE}), {floor}"
+        ((rows, found_floor, *unfinished),) = wire.fetch(
+            f"SELECT array(SELECT version_num::text FROM {home}.{VERSION_TABLE}), {floor}, {deferred}, {undoing}"
         )
     except Exception as error:
         if sqlstate(error) != UNDEFINED_COLUMN:
@@ -200,7 +213,13 @@ def _recorded(wire: Wire, schema: str, present: frozenset[str]) -> tuple[frozens
             "the tables that todo_schema makes, or none of these names",
             'install todo_schema into a schema of its own: schema="todo"',
         )
-    return frozenset(str(row) for row in rows), found_floor
+    open_, undone = (tuple(map(int, str(text).split(","))) if text else () for text in unfinished)
+    return frozenset(str(row) for row in rows), found_floor, open_, undone
+
+
+def _listed(query: str) -> str:
+    """Return SQL for the ordinals of a query as one text; asyncpg would ask the server what an array is."""
+    return f"(SELECT string_agg(ordinal::text, ',' ORDER BY ordinal) FROM ({query}) AS listed)"
 
 
 def versions(rows: frozenset[str], schema: str) -> tuple[int | None, int]:

@@ -20,12 +20,23 @@ from todo_schema.errors import MigrationLockedError
 from todo_schema.quoting import identifier, literal
 from todo_schema.wire import WITHOUT_TIMEOUTS, Wire
 
-# The first half of the lock's key, "TODO" in ASCII; the second half is the schema of the installation.
+# The first half of the migration lock's key, "TODO" in ASCII; the second half is the schema of the installation.
 # Every version of this package uses the same key, for ever.
 LOCK_CLASS = 0x544F444F
+# That of the lock of whoever carries out deferred revisions, "TODD": no migration waits for it.
+DEFERRED_CLASS = 0x544F4444
+
+_NAMES = {LOCK_CLASS: "migration lock", DEFERRED_CLASS: "lock of deferred revisions"}
 
 _FIRST_PAUSE = 0.025  # seconds
 _LONGEST_PAUSE = 1.0
+
+
+# What carries out deferred revisions says so by this at the end of its name: whoever needs its lock may cancel it.
+DEFERRED_NAME = " (deferred)"
+
+_COLUMNS = """a.pid, a.application_name, a.usename::text, a.client_addr::text, a.xact_start::text, a.state,
+               extract(epoch FROM clock_timestamp() - a.xact_start)::int"""
 
 
 class Session(NamedTuple):
@@ -33,6 +44,7 @@ class Session(NamedTuple):
 
     pid: str
     text: str
+    gives_way: bool = False
 
 
 def lock_key(schema: str) -> int:
@@ -41,9 +53,9 @@ def lock_key(schema: str) -> int:
     return unsigned - 2**32 if unsigned >= 2**31 else unsigned
 
 
-def try_lock_query(schema: str) -> str:
+def try_lock_query(schema: str, lock_class: int = LOCK_CLASS) -> str:
     """Return the statement that tries the lock; its command tag says one row where it succeeded."""
-    return f"SELECT WHERE pg_try_advisory_xact_lock({LOCK_CLASS}, {lock_key(schema)})"
+    return f"SELECT WHERE pg_try_advisory_xact_lock({lock_class}, {lock_key(schema)})"
 
 
 def acquire(
@@ -54,6 +66,7 @@ def acquire(
     sleep: Callable[[float], None],
     is_done: Callable[[], bool],
     waiting: Callable[[str], None],
+    lock_class: int = LOCK_CLASS,
 ) -> bool:
     """Take the migration lock on this connection, and keep it until `release` or until the connection ends.
 
@@ -64,6 +77,7 @@ def acquire(
         sleep: Pauses for so many seconds.
         is_done: Asked before each further try; True ends the wait without the lock, since the holder did the work.
         waiting: Told once who holds the lock.
+        lock_class: The lock of deferred work instead.
 
     Returns:
         True with the lock, False where `is_done` made it unnecessary.
@@ -75,15 +89,15 @@ def acquire(
     deadline = time.monotonic() + timeout
     pause = _FIRST_PAUSE
     first = True
-    while not _try(wire, schema):
+    while not _try(wire, schema, lock_class):
         if first:
-            waiting(named(holders(wire, schema)))
+            waiting(named(holders(wire, schema, lock_class)))
             first = False
         left = deadline - time.monotonic()
         if left <= 0:
-            found = holders(wire, schema)
+            found = holders(wire, schema, lock_class)
             raise MigrationLockedError(
-                f"the migration lock of schema {schema} was held for {timeout:g} s by {named(found)}",
+                f"the {_NAMES[lock_class]} of schema {schema} was held for {timeout:g} s by {named(found)}",
                 "the lock, to migrate alone",
                 f"wait for that process and call again, give a longer timeout, or, if it hangs: {ended(found)}",
             )
@@ -101,12 +115,34 @@ def release(wire: Wire) -> None:
         wire.run("ROLLBACK")
 
 
-def _try(wire: Wire, schema: str) -> bool:
+def take_too(
+    wire: Wire, schema: str, *, lock_class: int, deadline: float, sleep: Callable[[float], None]
+) -> None:
+    """Take another lock in the transaction that holds the migration lock already. It is given back with that one.
+
+    Raises:
+        MigrationLockedError: Somebody else held it until the deadline. The message names them.
+
+    """
+    pause = _FIRST_PAUSE
+    while wire.run(try_lock_query(schema, lock_class)) != 1:
+        if time.monotonic() >= deadline:
+            found = holders(wire, schema, lock_class)
+            raise MigrationLockedError(
+                f"the {_NAMES[lock_class]} of schema {schema} was held by {named(found)}",
+                "that lock, since what is to be done builds on deferred revisions or undoes them",
+                f"wait for that process and call again, give a longer timeout, or, if it hangs: {ended(found)}",
+            )
+        sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311  # not a secret
+        pause = min(pause * 2, _LONGEST_PAUSE)
+
+
+def _try(wire: Wire, schema: str, lock_class: int) -> bool:
     # READ COMMITTED whatever the role's default is: a snapshot for the whole transaction would make
     # CREATE INDEX CONCURRENTLY wait for the guard for ever.
     # The guard idles while the work is done elsewhere; no timeout of the host may end it meanwhile.
     wire.run(f"BEGIN ISOLATION LEVEL READ COMMITTED; {WITHOUT_TIMEOUTS}")
-    if wire.run(try_lock_query(schema)) == 1:
+    if wire.run(try_lock_query(schema, lock_class)) == 1:
         return True
     wire.run("ROLLBACK")
     return False
@@ -122,14 +158,14 @@ def ended(found: list[Session]) -> str:
     return " ".join(f"SELECT pg_terminate_backend({session.pid});" for session in found) or "call again"
 
 
-def holders(wire: Wire, schema: str) -> list[Session]:
-    """Name the sessions that hold the migration lock: pid, application_name, since when."""
+def holders(wire: Wire, schema: str, lock_class: int = LOCK_CLASS) -> list[Session]:
+    """Name the sessions that hold the migration lock, or that of deferred work."""
     rows = wire.fetch(f"""
-        SELECT a.pid, a.application_name, a.usename::text, a.client_addr::text, a.xact_start::text
+        SELECT {_COLUMNS}
         FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
         WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 2
           AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-          AND l.classid = {LOCK_CLASS} AND l.objid = {lock_key(schema) % 2**32}""")
+          AND l.classid = {lock_class} AND l.objid = {lock_key(schema) % 2**32}""")
     return [_session(row) for row in rows]
 
 
@@ -149,7 +185,7 @@ def table_holders(
     names = ", ".join(literal(f"{home}{identifier(table)}") for table in sorted(tables))
     chosen = "l.mode = 'AccessExclusiveLock'" if even_from_readers else "l.granted"
     rows = wire.fetch(f"""
-        SELECT DISTINCT a.pid, a.application_name, a.usename::text, a.client_addr::text, a.xact_start::text
+        SELECT DISTINCT {_COLUMNS}
         FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
         WHERE l.locktype = 'relation' AND {chosen} AND l.pid <> pg_backend_pid()
           AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
@@ -157,10 +193,35 @@ def table_holders(
     return [_session(row) for row in rows]
 
 
+def builders(wire: Wire, schema: str, table: str) -> list[Session]:
+    """Name the other sessions that may be building an index of a table concurrently: they hold this lock all along.
+
+    Autovacuum holds the same, and builds nothing.
+    """
+    rows = wire.fetch(f"""
+        SELECT {_COLUMNS}
+        FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
+        WHERE l.locktype = 'relation' AND l.granted AND l.mode = 'ShareUpdateExclusiveLock'
+          AND l.pid <> pg_backend_pid() AND coalesce(a.backend_type, '') <> 'autovacuum worker'
+          AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+          AND l.relation = to_regclass({literal(f"{identifier(schema)}.{identifier(table)}")})""")
+    return [_session(row) for row in rows]
+
+
+def blockers(wire: Wire, pid: int) -> list[Session]:
+    """Name the sessions that another session waits for at this moment."""
+    rows = wire.fetch(f"""
+        SELECT {_COLUMNS}
+        FROM unnest(pg_blocking_pids({pid})) AS blocking (pid) JOIN pg_stat_activity a ON a.pid = blocking.pid""")
+    return [_session(row) for row in rows]
+
+
 def _session(row: tuple[object, ...]) -> Session:
-    pid, application_name, role, address, since = row
+    pid, application_name, role, address, since, state, age = row
+    known = f"{state} for {age} s, since {since}" if state and since else f"since {since}" if since else None
     return Session(
         str(pid),
         f"pid {pid} ({application_name or 'no application_name'}, role {role}, "
-        f"from {address or 'a local socket'}, since {since or 'a time that this role may not see'})",
+        f"from {address or 'a local socket'}, {known or 'since a time that this role may not see'})",
+        str(application_name).endswith(DEFERRED_NAME),
     )

@@ -4,12 +4,10 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from todo_schema import bookkeeping, catalog, inspection, leaseholders, locks, revisions, runner, verdict
-from todo_schema.bookkeeping import Step
+from todo_schema import catalog, finishing, locks, preflights, revisions, runner, verdict
 from todo_schema.compatibility import (
     Line,
     State,
@@ -19,122 +17,32 @@ from todo_schema.compatibility import (
     revision_at,
 )
 from todo_schema.connections import Database
-from todo_schema.drivers import TransactionWire
-from todo_schema.errors import MigrationLockedError, SchemaDriftError, UnknownRevisionError
+from todo_schema.errors import SchemaDriftError, UnknownRevisionError
 from todo_schema.inspection import Found
-from todo_schema.reports import AppliedStep, ChangeReport, Progress, Revision, tell
+from todo_schema.reports import AppliedStep, ChangeReport, Listener, Progress, Revision, tell
+from todo_schema.transactions import VersionMovedError
 from todo_schema.wire import Wire
+from todo_schema.work import Work
 
 _log = logging.getLogger("todo_schema")
 
-Listener = Callable[[Progress], None]
 
+def to_head(work: Work, connection: Connection, guard: Wire) -> tuple[list[AppliedStep], bool, Found]:
+    """Apply what is due. Returns the steps, whether tables were adopted, and what the database holds then.
 
-@dataclass
-class Work:
-    """One run under the migration lock: where, until when, and who listens.
-
-    Attributes:
-        database: The database.
-        schema: The schema of the installation.
-        deadline: When to give up for want of a lock, on `time.monotonic`'s clock.
-        progress: Told what happens.
+    Args:
+        work: The run.
+        connection: A connection in no transaction.
+        guard: The connection that holds the migration lock.
 
     """
-
-    database: Database
-    schema: str
-    deadline: float
-    progress: Listener
-
-    @contextmanager
-    def connection(self) -> Iterator[Connection]:
-        """Open the connection that does the work; the guard's own only guards."""
-        with self.database.connection() as connection:
-            yield connection
-
-    def read(self, connection: Connection) -> Found:
-        """Read what the database holds now."""
-        with self._reading(connection) as wire:
-            return inspection.read(wire, self.schema)
-
-    def catalog(self, connection: Connection) -> catalog.Catalog:
-        """Read the tables as they are now."""
-        with self._reading(connection) as wire:
-            return catalog.read(wire, self.schema)
-
-    @contextmanager
-    def _reading(self, connection: Connection) -> Iterator[TransactionWire]:
-        wire = TransactionWire(connection)
-        with connection.begin():
-            wire.run("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")  # version and tables of one moment
-            wire.run(bookkeeping.settings_statement(self.schema))
-            yield wire
-
-    def apply(
-        self, connection: Connection, found: Found, revision: Revision, *, downward: bool = False
-    ) -> AppliedStep:
-        """Apply or undo one revision, and say so."""
-        verb = "undoing" if downward else "applying"
-        tell(self.progress, Progress("applying", revision.revision, f"{verb} {revision}"))
-        step = runner.apply(
-            connection,
-            found,
-            revision,
-            downward=downward,
-            deadline=self.deadline,
-            sleep=self.database.sleep,
-        )
-        _log.info("%s %s took %.0f ms in schema %s", verb, step.revision, step.seconds * 1000, self.schema)
-        tell(self.progress, Progress("applied", revision.revision, str(step)))
-        return step
-
-    def look_again(self) -> None:
-        """Go on after the guard was lost and somebody else changed the version: nothing of ours was committed.
-
-        Raises:
-            MigrationLockedError: That went on until the deadline.
-
-        """
-        if time.monotonic() >= self.deadline:
-            raise MigrationLockedError(
-                f"the version in schema {self.schema} was changed by others again and again",
-                "the version to stay as it is for the time of a step",
-                "see who writes to todo_schema_version, and call again",
-            )
-
-    def record(self, connection: Connection, found: Found, target: str, action: str) -> None:
-        """Write where a line is without running a revision."""
-        line, number = line_of(target), number_of(target)
-        step = Step(
-            line=line,
-            number=number,
-            action=action,
-            checksum=revisions.checksum(target) if number else None,
-            floor=catalog.floor_after(number) if line is Line.CONTRACT else found.floor,
-        )
-
-        def work(wire: TransactionWire) -> None:
-            runner.expect_recorded(wire, found)
-            wire.run(bookkeeping.record_statement(self.schema, step, bookkeeping.this_host()))
-            # Tables that are adopted have been contracted already: whoever needs what is gone has lost it.
-            if action == "stamp" and (step.floor or 1) > found.floor:
-                leaseholders.claim(wire, found, target, line, 1, (step.floor or 1) - 1)
-            for statement in bookkeeping.finish_statements(self.schema, step):
-                wire.run(statement)
-
-        runner.in_transaction(
-            connection, found, target, work, deadline=self.deadline, sleep=self.database.sleep
-        )
-
-
-def to_head(work: Work, connection: Connection) -> tuple[list[AppliedStep], bool, Found]:
-    """Apply what is due. Returns the steps, whether tables were adopted, and what the database holds then."""
     applied: list[AppliedStep] = []
-    adopted = False
+    adopted = looked = False
+    is_new: bool | None = None
     while True:
         found = work.read(connection)
         verdict.refuse(found)
+        is_new = found.state is State.EMPTY if is_new is None else is_new
         try:
             if found.state is State.UNVERSIONED and adopted:
                 raise verdict.not_kept(found)
@@ -143,23 +51,73 @@ def to_head(work: Work, connection: Connection) -> tuple[list[AppliedStep], bool
                 # The contract line first: as long as the other row is missing, a run that died here is repeated.
                 # What a newer package wrote of it is not ours to correct.
                 if found.contract != contract and found.contract <= len(catalog.contracts()):
-                    work.record(connection, found, revision_at(Line.CONTRACT, contract), "adopt")
+                    runner.record(work, connection, found, revision_at(Line.CONTRACT, contract), "adopt")
                     continue
-                work.record(connection, found, revision_at(Line.EXPAND, version), "adopt")
+                runner.record(work, connection, found, revision_at(Line.EXPAND, version), "adopt")
                 _log.info("adopted the tables of schema %s as schema version %d", work.schema, version)
                 adopted = True
+                continue
+            if finish_undo(work, connection, found):
                 continue
             due = revisions.due(found.version)
             if not due:
                 return applied, adopted, found
-            applied.append(work.apply(connection, found, due[0]))
-        except runner.VersionMovedError:
+            if not looked:
+                required = [step for step in due if step.deferred is None]
+                preflights.refuse(work, connection, found, required, early=True)
+                looked = True
+            applied += _up(work, connection, guard, found, due[0], is_new=is_new)
+        except VersionMovedError:
             work.look_again()
 
 
-def contract_to(work: Work, connection: Connection, last: int) -> tuple[list[AppliedStep], Found]:
+def _up(
+    work: Work, connection: Connection, guard: Wire, found: Found, revision: Revision, *, is_new: bool
+) -> list[AppliedStep]:
+    """Move one revision up: apply it, or write down that it is left for later."""
+    # In tables that are new nothing takes long: there is nothing to leave for later.
+    if revision.deferred is not None and not is_new:
+        runner.record(work, connection, found, revision.revision, "defer")
+        work.tell(
+            Progress("left", revision.revision, f"{revision.revision} left for later: {revision.deferred}")
+        )
+        return []
+    steps = [] if is_new else finishing.before(work, connection, guard, found, revision)
+    return [*steps, carry_out(work, connection, found, revision)]
+
+
+def carry_out(
+    work: Work, connection: Connection, found: Found, revision: Revision, *, downward: bool = False
+) -> AppliedStep:
+    """Apply or undo one revision, and say so."""
+    verb = "undoing" if downward else "applying"
+    work.tell(Progress("applying", revision.revision, f"{verb} {revision}"))
+    if not downward:
+        preflights.refuse(work, connection, found, [revision])
+    step = runner.apply(work, connection, found, revision, downward=downward)
+    _log.info("%s %s took %.0f ms in schema %s", verb, step.revision, step.seconds * 1000, work.schema)
+    work.tell(Progress("applied", revision.revision, str(step)))
+    return step
+
+
+def finish_undo(work: Work, connection: Connection, found: Found) -> bool:
+    """Undo to its end what a run that died has left half undone. Tells whether there was something."""
+    known = {number_of(revision.revision): revision for revision in revisions.of(Line.EXPAND)}
+    for number in found.undoing:
+        # What only a newer package knows stays as it is: an older one needs none of it.
+        if number in known:
+            work.tell(Progress("applying", known[number].revision, f"undoing the rest of {known[number]}"))
+            runner.finish_undo(work, connection, found, known[number])
+            return True
+    return False
+
+
+def contract_to(
+    work: Work, connection: Connection, guard: Wire, last: int
+) -> tuple[list[AppliedStep], Found]:
     """Apply what is due of the contract line, up to a place. Returns the steps, and what the database holds then."""
     applied: list[AppliedStep] = []
+    looked = False
     while True:
         found = work.read(connection)
         verdict.require_usable(found)
@@ -168,9 +126,13 @@ def contract_to(work: Work, connection: Connection, last: int) -> tuple[list[App
         due = revisions.between(Line.CONTRACT, found.contract, last)
         if not due:
             return applied, found
+        if not looked:
+            preflights.refuse(work, connection, found, due, early=True)
+            looked = True
         try:
-            applied.append(work.apply(connection, found, due[0]))
-        except runner.VersionMovedError:
+            applied += finishing.before(work, connection, guard, found, due[0])
+            applied.append(carry_out(work, connection, found, due[0]))
+        except VersionMovedError:
             work.look_again()
 
 
@@ -183,6 +145,8 @@ def down_to(work: Work, connection: Connection, target: str) -> tuple[list[Appli
         verdict.refuse_to_undo(found)
         if found.state is State.UNVERSIONED:
             raise verdict.unrecorded(found, work.catalog(connection))
+        if finish_undo(work, connection, found):
+            continue
         at = found.contract if line_of(target) is Line.CONTRACT else found.version or 0
         if number_of(target) > at:
             raise UnknownRevisionError(
@@ -194,8 +158,8 @@ def down_to(work: Work, connection: Connection, target: str) -> tuple[list[Appli
         if not above:
             return undone, found
         try:
-            undone.append(work.apply(connection, found, above[0], downward=True))
-        except runner.VersionMovedError:
+            undone.append(carry_out(work, connection, found, above[0], downward=True))
+        except VersionMovedError:
             work.look_again()
 
 
@@ -235,8 +199,8 @@ def record_as(work: Work, connection: Connection, target: str) -> Found:
                 missing,
             )
     try:
-        work.record(connection, found, target, "stamp")
-    except runner.VersionMovedError:
+        runner.record(work, connection, found, target, "stamp")
+    except VersionMovedError:
         work.look_again()
         return record_as(work, connection, target)
     return work.read(connection)
@@ -273,7 +237,8 @@ def guarded(
         yield None, waited
         return
     try:
-        yield Work(database, found.schema, started + timeout, progress), waited
+        deadline = started + timeout
+        yield Work(database, found.schema, timeout, deadline, progress), waited
     finally:
         locks.release(wire)
 

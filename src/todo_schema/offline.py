@@ -1,7 +1,11 @@
 """The SQL script that does with psql what `upgrade` does: for databases that only an administrator touches."""
 
+from collections.abc import Iterable
+from dataclasses import replace
+
 from todo_schema import bookkeeping, leases, locks, revisions, runner
 from todo_schema.compatibility import BASE, PACKAGE_VERSION, VERSION_TABLE, Line, line_of, number_of
+from todo_schema.parts import Transaction, do_statement, messages_of
 from todo_schema.quoting import identifier, literal
 from todo_schema.reports import Revision
 
@@ -24,11 +28,26 @@ def script(schema: str, start: str, to: str, *, contract: int = 0, allow_unseen:
         allow_unseen: Let the script go on where it sees clients of a pooler, which hold no lease.
 
     """
-    line = line_of(to)
-    if line_of(start) is not line:
-        start = BASE if line is Line.EXPAND else revisions.below("c001")
+    start = _begun(start, to)
     if start == to:
         return f"-- todo-schema {PACKAGE_VERSION}: schema {start} already in {schema!r}, nothing to apply\n"
+    return (
+        "\n\n".join(
+            [
+                f"-- todo-schema {PACKAGE_VERSION}: schema {start} -> {to} in {schema!r}",
+                "\\set ON_ERROR_STOP on",
+                *messages(schema, start, to, contract=contract, allow_unseen=allow_unseen),
+            ]
+        )
+        + "\n"
+    )
+
+
+def messages(
+    schema: str, start: str, to: str, *, contract: int = 0, allow_unseen: bool = False
+) -> tuple[str, ...]:
+    """Return the same as texts that are to be sent one by one; the parameters are `script`'s."""
+    line, start = line_of(to), _begun(start, to)
     at, end = number_of(start), number_of(to)
     if end < at:
         steps = revisions.undue(
@@ -36,41 +55,102 @@ def script(schema: str, start: str, to: str, *, contract: int = 0, allow_unseen:
         )
     else:
         steps = revisions.between(line, at, end)
-    parts = [
-        f"-- todo-schema {PACKAGE_VERSION}: schema {start} -> {to} in {schema!r}",
-        "\\set ON_ERROR_STOP on",
-        *(_step(schema, revision, downward=end < at, allow_unseen=allow_unseen) for revision in steps),
-    ]
-    return "\n\n".join(parts) + "\n"
+    return tuple(
+        message
+        for revision in steps
+        for message in _messages(schema, revision, downward=end < at, allow_unseen=allow_unseen)
+    )
 
 
-def _step(schema: str, revision: Revision, *, downward: bool, allow_unseen: bool) -> str:
+def _begun(start: str, to: str) -> str:
+    """Return where the line of the end is, where the start is of the other one."""
+    line = line_of(to)
+    if line_of(start) is line:
+        return start
+    return BASE if line is Line.EXPAND else revisions.below("c001")
+
+
+def _messages(schema: str, revision: Revision, *, downward: bool, allow_unseen: bool) -> tuple[str, ...]:
+    """Return what leads past one revision, or below it.
+
+    What fits into no transaction stands between two, of which one moves the version: the first where an expand
+    revision is undone, else the last. A script keeps no account of parts, and does deferred revisions where they stand.
+    """
+    parts = revisions.parts(revision.revision, downward=downward)
+
+    def transaction(*changes: str, moves: bool = True) -> str:
+        return _transaction(
+            schema, revision, changes, downward=downward, allow_unseen=allow_unseen, moves=moves
+        )
+
+    if len(parts) <= 1 and all(isinstance(part, Transaction) for part in parts):
+        return (transaction(*(statement for part in parts for statement in messages_of(part))),)
+    home = f"{identifier(schema)}."
+    alone = [f"{bookkeeping.settings_statement(schema, 0, local=False)};"]
+    for part in parts:
+        if isinstance(part, Transaction):
+            settings = bookkeeping.settings_statement(schema)
+            alone.append(_joined(("BEGIN", settings, *part.statements, "COMMIT")))
+        else:
+            alone += [f"{message};" for message in messages_of(part, home)]
+    moves_first = downward and revision.line is Line.EXPAND
+    return (transaction(moves=moves_first), *alone, *([] if moves_first else [transaction()]))
+
+
+def _joined(statements: Iterable[str]) -> str:
+    return "\n\n".join(f"{statement};" for statement in statements)
+
+
+def _transaction(
+    schema: str,
+    revision: Revision,
+    changes: tuple[str, ...],
+    *,
+    downward: bool,
+    allow_unseen: bool,
+    moves: bool = True,
+) -> str:
+    """Return one transaction: it stops where the version is not what it should be, and then changes and moves it.
+
+    Args:
+        schema: The schema.
+        revision: The revision.
+        changes: What is changed in it.
+        downward: Whether the revision is undone.
+        allow_unseen: Go on where clients of a pooler are seen.
+        moves: Whether the version moves; if not it is compared alone.
+
+    """
     below = revisions.below(revision.revision)
     step = runner.step_of(revision, None, downward=downward)
     concerned = runner.versions_concerned(revision, downward=downward)
+    before = revision.revision if downward else below
+    # The floor rises before the first change, and what older packages need is checked with it.
+    narrows = revision.line is Line.CONTRACT and not downward
+    recorded = moves or narrows
+    if not moves:
+        step = replace(step, action="start")
     statements = [
         "BEGIN ISOLATION LEVEL READ COMMITTED",
         _lock_or_stop(schema),
         *([] if downward or revision.requires else [bookkeeping.create_missing_statement(schema)]),
-        bookkeeping.do_statement(
-            bookkeeping.settings_statement(schema).replace("SELECT", "PERFORM", 1) + ";"
-        ),
+        do_statement(bookkeeping.settings_statement(schema).replace("SELECT", "PERFORM", 1) + ";"),
         bookkeeping.lock_statement(schema),
-        _compare_or_stop(schema, revision.line, revision.revision if downward else below),
+        _compare_or_stop(schema, revision.line, before),
         *([_require_or_stop(schema, revision.requires)] if revision.requires and not downward else []),
         *([_unrequired_or_stop(schema, revision)] if downward and revision.line is Line.EXPAND else []),
-        bookkeeping.record_statement(schema, step, _HOST),
-        *([_claim_or_stop(schema, *concerned, allow_unseen=allow_unseen)] if concerned else []),
-        f"-- {revision}\n{revisions.render(revision.revision, downward=downward).rstrip(';')}",
-        *bookkeeping.finish_statements(schema, step),
+        *([bookkeeping.record_statement(schema, step, _HOST)] if recorded else []),
+        *([_claim_or_stop(schema, *concerned, allow_unseen=allow_unseen)] if concerned and recorded else []),
+        *([f"-- {revision}\n{_joined(changes).rstrip(';')}"] if changes else []),
+        *(bookkeeping.finish_statements(schema, step) if moves else ()),
         "COMMIT",
     ]
-    return "\n\n".join(f"{statement};" for statement in statements)
+    return _joined(statements)
 
 
 def _lock_or_stop(schema: str) -> str:
     key = f"{locks.LOCK_CLASS}, {locks.lock_key(schema)}"
-    return bookkeeping.do_statement(f"""IF NOT pg_try_advisory_xact_lock({key}) THEN
+    return do_statement(f"""IF NOT pg_try_advisory_xact_lock({key}) THEN
         RAISE EXCEPTION 'another process is migrating todo_schema in this database';
     END IF;""")
 
@@ -80,7 +160,7 @@ def _compare_or_stop(schema: str, line: Line, before: str) -> str:
     is_of_line = "~" if line is Line.CONTRACT else "!~"
     rows = f"(SELECT coalesce(string_agg(version_num, ', '), '{none}')"
     rows += f" FROM {identifier(schema)}.{VERSION_TABLE} WHERE version_num {is_of_line} '^c[0-9]+$')"
-    return bookkeeping.do_statement(f"""IF {rows} <> {literal(before)} THEN
+    return do_statement(f"""IF {rows} <> {literal(before)} THEN
         RAISE EXCEPTION 'this script starts from revision {before}, and the database is at %', {rows}
             USING HINT = 'todo-schema sql --url URL starts from where the database is';
     END IF;""")
@@ -88,7 +168,7 @@ def _compare_or_stop(schema: str, line: Line, before: str) -> str:
 
 def _require_or_stop(schema: str, version: int) -> str:
     rows = f"SELECT FROM {identifier(schema)}.{VERSION_TABLE} WHERE version_num !~ '^c[0-9]+$'"
-    return bookkeeping.do_statement(f"""IF NOT EXISTS ({rows} AND version_num::int >= {version}) THEN
+    return do_statement(f"""IF NOT EXISTS ({rows} AND version_num::int >= {version}) THEN
         RAISE EXCEPTION 'this contract revision requires schema {version}'
             USING HINT = 'todo-schema upgrade --url URL';
     END IF;""")
@@ -100,7 +180,7 @@ def _unrequired_or_stop(schema: str, revision: Revision) -> str:
     allowed = [r for r in revisions.of(Line.CONTRACT) if r.requires is not None and r.requires < version]
     applied = f"SELECT version_num FROM {identifier(schema)}.{VERSION_TABLE}"
     applied += f" WHERE version_num ~ '^c[0-9]+$' AND substr(version_num, 2)::int > {len(allowed)}"
-    return bookkeeping.do_statement(f"""IF EXISTS ({applied}) THEN
+    return do_statement(f"""IF EXISTS ({applied}) THEN
         RAISE EXCEPTION 'contract revision % requires revision {revision.revision}', ({applied})
             USING HINT = 'todo-schema sql --url URL starts from where the database is, and undoes it first';
     END IF;""")
@@ -111,7 +191,7 @@ def _claim_or_stop(schema: str, first: int, last: int, *, allow_unseen: bool) ->
     clients = f"""SELECT string_agg(format('%s at schema %s, pid %s', service, version, pids), '; ')
             FROM ({leases.clients_query(schema)}) AS client WHERE {seen} AND version BETWEEN {first} AND {last}"""
     held = f"EXISTS ({leases.try_exclusive_query(schema, first, last)})"
-    return bookkeeping.do_statement(f"""IF {held} OR ({clients}) IS NOT NULL THEN
+    return do_statement(f"""IF {held} OR ({clients}) IS NOT NULL THEN
         RAISE EXCEPTION 'services are connected that this step would break: %', ({clients})
             USING HINT = 'todo-schema clients --url URL lists them; stop or replace them, and run the script again';
     END IF;""")

@@ -38,4 +38,13 @@ AllowUnseen = Annotated[
         "--allow-unseen", help="Go on although clients of a pooler, which hold no lease, are not seen."
     ),
 ]
+SkipDeferred = Annotated[
+    bool,
+    typer.Option(
+        "--skip-deferred", help="Leave for later what the package only gains from, as large indexes."
+    ),
+]
+DeferredOnly = Annotated[
+    bool, typer.Option("--deferred-only", help="Finish what was left for later, and do nothing else.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, for programs.")]

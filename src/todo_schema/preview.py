@@ -9,30 +9,33 @@ from typing import TYPE_CHECKING, cast
 from todo_schema import inspection
 from todo_schema.compatibility import BASE, HEAD, HISTORY_TABLE, Line, State, line_of, revision_at
 from todo_schema.connections import blocking, in_greenlet, in_loop
+from todo_schema.plans import Plan
 from todo_schema.quoting import identifier
-from todo_schema.reports import Plan, PlannedStep, Revision
+from todo_schema.reports import Revision, ignore
 from todo_schema.wire import transaction
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from todo_schema.connections import Address, AsyncAddress, Database
     from todo_schema.inspection import Found
+    from todo_schema.violations import Violation
     from todo_schema.wire import Wire
 
 
-def plan(url: Address, *, schema: str | None = None, pooler: bool | None = None) -> Plan:
-    """Say what `upgrade` would do to a database now, and `contract` then, with the SQL of each revision.
+def plan(
+    url: Address, *, preflight: bool = False, schema: str | None = None, pooler: bool | None = None
+) -> Plan:
+    """Say what `upgrade` would do to a database now, and `contract` then: parts, locks, tables, SQL.
 
     Changes nothing.
 
     Args:
         url: As for `upgrade`.
+        preflight: Look for rows that a revision would fail on, too. It reads the tables concerned.
         schema: As for `upgrade`.
         pooler: As for `upgrade`.
 
     Returns:
-        The state, and the revisions of each line that would be applied, in order.
+        The state, the revisions of each line that would be applied, in order, and those left for later.
 
     Raises:
         TodoSchemaError: What `upgrade` would raise before it changes anything.
@@ -40,14 +43,16 @@ def plan(url: Address, *, schema: str | None = None, pooler: bool | None = None)
     """
     database = blocking(url, schema=schema, pooler=pooler)
     del url
-    return _plan(database)
+    return _plan(database, preflight=preflight)
 
 
-async def plan_async(url: AsyncAddress, *, schema: str | None = None, pooler: bool | None = None) -> Plan:
+async def plan_async(
+    url: AsyncAddress, *, preflight: bool = False, schema: str | None = None, pooler: bool | None = None
+) -> Plan:
     """Do what `plan` does in a running event loop."""
     database = in_loop(url, schema=schema, pooler=pooler)
     del url
-    return await in_greenlet(lambda: _plan(database))
+    return await in_greenlet(lambda: _plan(database, preflight=preflight))
 
 
 def history(
@@ -142,8 +147,8 @@ async def sql_async(
     return await in_greenlet(lambda: _sql(database, to, allow_unseen=allow_unseen))
 
 
-def _plan(database: Database) -> Plan:
-    from todo_schema import catalog, revisions, verdict  # noqa: PLC0415  # imports Alembic
+def _plan(database: Database, *, preflight: bool) -> Plan:
+    from todo_schema import catalog, finishing, planning, revisions, verdict  # noqa: PLC0415  # imports Alembic
 
     with database.wire() as wire:
         found = inspection.read_alone(wire, database.schema)
@@ -151,14 +156,22 @@ def _plan(database: Database) -> Plan:
         version, contract = found.version, found.contract
         if found.state is State.UNVERSIONED:
             version, contract = verdict.recognise(found, catalog.read_alone(wire, found.schema))
-    narrowing = revisions.between(Line.CONTRACT, contract, len(revisions.of(Line.CONTRACT)))
-    return Plan(found.state, _planned(revisions.due(version)), _planned(narrowing))
+        narrowing = revisions.between(Line.CONTRACT, contract, len(revisions.of(Line.CONTRACT)))
+        due, left = revisions.due(version), finishing.deferred(found)
+        steps, narrowed, put_off = (
+            planning.planned(wire, found.schema, line) for line in (due, narrowing, left)
+        )
+    violations = _violations(database, found, (*left, *due, *narrowing)) if preflight else None
+    return Plan(found.state, steps, narrowed, put_off, violations)
 
 
-def _planned(steps: Iterable[Revision]) -> tuple[PlannedStep, ...]:
-    from todo_schema import revisions  # noqa: PLC0415  # imports Alembic
+def _violations(database: Database, found: Found, steps: tuple[Revision, ...]) -> tuple[Violation, ...]:
+    from todo_schema import preflights  # noqa: PLC0415  # imports Alembic
+    from todo_schema.work import Work  # noqa: PLC0415  # ditto
 
-    return tuple(PlannedStep(r.revision, r.summary, r.details, revisions.render(r.revision)) for r in steps)
+    work = Work(database, found.schema, 0.0, 0.0, ignore)
+    with work.connection() as connection:
+        return preflights.look(work, connection, found, steps)
 
 
 def _revisions() -> tuple[Revision, ...]:
@@ -171,6 +184,8 @@ def _history(database: Database) -> tuple[Revision, ...]:
     with database.wire() as wire, transaction(wire):
         found = inspection.read(wire, database.schema)
         rows = _applied(wire, found) if HISTORY_TABLE in found.tables else {}
+        for number in found.deferred:
+            rows.pop(revision_at(Line.EXPAND, number), None)
     return tuple(_with_row(revision, rows.get(revision.revision)) for revision in _revisions())
 
 
@@ -178,8 +193,9 @@ def _applied(wire: Wire, found: Found) -> dict[str, tuple[object, ...]]:
     rows = wire.fetch(
         f"""SELECT DISTINCT ON (line, ordinal) revision, applied_at, duration, package_version, role
         FROM {identifier(found.schema)}.{HISTORY_TABLE}
-        WHERE action <> 'downgrade' AND (line = 'expand' AND ordinal BETWEEN 1 AND {found.version or 0}
-                                         OR line = 'contract' AND ordinal BETWEEN 1 AND {found.contract})
+        WHERE action IN ('upgrade', 'stamp', 'adopt', 'finish')
+              AND (line = 'expand' AND ordinal BETWEEN 1 AND {found.version or 0}
+                   OR line = 'contract' AND ordinal BETWEEN 1 AND {found.contract})
         ORDER BY line, ordinal, id DESC"""
     )
     return {str(row[0]): row[1:] for row in rows}

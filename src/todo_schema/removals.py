@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from todo_schema import inspection
-from todo_schema.changes import DEFAULT_TIMEOUT, ignore, never, require_writable
+from todo_schema.changes import DEFAULT_TIMEOUT, never, require_writable
 from todo_schema.compatibility import Line, State, number_of
 from todo_schema.connections import blocking, in_greenlet, in_loop
 from todo_schema.errors import UnknownRevisionError
+from todo_schema.reports import ignore
 
 if TYPE_CHECKING:
-    from todo_schema.changes import Listener
     from todo_schema.connections import Address, AsyncAddress, Database
-    from todo_schema.reports import ChangeReport
+    from todo_schema.reports import ChangeReport, Listener
 
 
 def contract(
@@ -50,6 +50,7 @@ def contract(
         UnseenClientsError: Such services may be connected behind a pooler. Nothing was changed.
         SchemaOutdatedError: The database is older than this package: upgrade it first. Nothing was changed.
         UnknownRevisionError: This package has no contract revision `to`.
+        PreflightError: Rows are there that a step would fail on. That step changed nothing.
         TodoSchemaError: Whatever `upgrade` raises.
 
     """
@@ -155,7 +156,7 @@ def _contract(
         ) as (work, waited):
             assert work is not None  # noqa: S101  # it is never done before it has begun
             with work.connection() as connection:
-                applied, after = migration.contract_to(work, connection, last)
+                applied, after = migration.contract_to(work, connection, wire, last)
     return migration.report(found, after, applied, waited)
 
 
@@ -167,7 +168,7 @@ def _downgrade(
     *,
     allow_unseen: bool,
 ) -> ChangeReport:
-    from todo_schema import leaseholders, migration, revisions, verdict  # noqa: PLC0415  # imports Alembic
+    from todo_schema import leaseholders, locks, migration, revisions, verdict  # noqa: PLC0415  # imports Alembic
 
     target = revisions.find(to)
     with database.wire() as wire:
@@ -187,6 +188,14 @@ def _downgrade(
             wire, found, database, timeout=timeout, is_done=never, progress=progress or ignore
         ) as (work, waited):
             assert work is not None  # noqa: S101  # it is never done before it has begun
+            # Nobody builds an index of what is being undone, even where it was put off only just now.
+            locks.take_too(
+                wire,
+                found.schema,
+                lock_class=locks.DEFERRED_CLASS,
+                deadline=work.deadline,
+                sleep=database.sleep,
+            )
             with work.connection() as connection:
                 undone, after = migration.down_to(work, connection, target)
     return migration.report(found, after, undone, waited)

@@ -42,6 +42,28 @@ class AppliedStep(Report):
 
 
 @dataclass(frozen=True)
+class DeferredRevision(Report):
+    """A revision that the version has moved past and that is still to be carried out.
+
+    Attributes:
+        revision: The revision, `003`.
+        summary: The first line of its docstring.
+        cost: What it costs to leave it.
+        by: Who is at work on it now, or on another one; None for nobody, or where nobody was asked.
+
+    """
+
+    revision: str
+    summary: str
+    cost: str
+    by: str | None = None
+
+    def __str__(self) -> str:
+        who = f"; at work on deferred revisions: {self.by}" if self.by else ""
+        return f"{self.revision} {self.summary}. Left: {self.cost}{who}"
+
+
+@dataclass(frozen=True)
 class ChangeReport(Report):
     """What `upgrade`, `contract`, `downgrade` or `stamp` did.
 
@@ -56,6 +78,7 @@ class ChangeReport(Report):
         applied: The steps that this call itself carried out, in order.
         adopted: Whether existing tables without a version were recognised and recorded.
         waited_seconds: How long the call waited for another process's migration.
+        deferred: What is left for later. Empty too where the boot check alone answered and was not asked for it.
 
     """
 
@@ -69,6 +92,7 @@ class ChangeReport(Report):
     applied: tuple[AppliedStep, ...] = ()
     adopted: bool = False
     waited_seconds: float = 0.0
+    deferred: tuple[DeferredRevision, ...] = ()
 
     @property
     def waited(self) -> bool:
@@ -82,7 +106,7 @@ class ChangeReport(Report):
             line = f"adopted existing tables as schema {self.version_after}"
         elif self.version_before == self.version_after and self.floor_before != self.floor_after:
             line = f"schema {self.version_after}, floor {self.floor_before} -> {self.floor_after}"
-        elif self.version_before == self.version_after and self.applied:
+        elif self.version_before == self.version_after and (self.applied or self.deferred):
             line = f"schema {self.version_after or 'none'}"
         elif self.version_before == self.version_after:
             line = f"schema {self.version_after or 'none'} already: nothing to do"
@@ -90,7 +114,8 @@ class ChangeReport(Report):
             line = f"schema {self.version_before or 'none'} -> {self.version_after or 'none'}"
         if self.waited:
             line += f" (waited {self.waited_seconds:.1f} s for another process)"
-        return "\n".join([line, *(f"  {step}" for step in self.applied)])
+        left = (f"  left for later: {revision}" for revision in self.deferred)
+        return "\n".join([line, *(f"  {step}" for step in self.applied), *left])
 
 
 @dataclass(frozen=True)
@@ -105,7 +130,10 @@ class Revision(Report):
         line: `expand` or `contract`.
         requires: Of a contract revision, the schema version that a database must have before it.
         floor: Of a contract revision, the oldest schema version whose package may use the database after it.
-        applied_at: When the database last applied it, UTC; None where it did not, or no database was asked.
+        deferred: What it costs to leave the revision undone for a while; None where the package needs it.
+        builds_on: The deferred revisions that have to be finished before it.
+        applied_at: When the database last applied it, UTC; None where it did not, or has left it for later, or no
+            database was asked.
         duration: How long that took.
         package_version: The version of todo_schema that applied it.
         role: The database role that applied it.
@@ -119,6 +147,8 @@ class Revision(Report):
     line: Line = Line.EXPAND
     requires: int | None = None
     floor: int | None = None
+    deferred: str | None = None
+    builds_on: tuple[str, ...] = ()
     applied_at: datetime | None = None
     duration: timedelta | None = None
     package_version: str | None = None
@@ -127,73 +157,59 @@ class Revision(Report):
     def __str__(self) -> str:
         applied = f"  applied {self.applied_at:%Y-%m-%d %H:%M:%S} UTC" if self.applied_at else ""
         floor = f"  floor {self.floor}" if self.floor else ""
-        return f"{self.revision} {self.summary}{floor}{applied}"
-
-
-@dataclass(frozen=True)
-class PlannedStep(Report):
-    """A revision that `upgrade` or `contract` would apply.
-
-    Attributes:
-        revision: The revision, `001` or `c001`.
-        summary: The first line of its docstring.
-        details: The rest of its docstring: gain, locks, older packages, going back.
-        sql: The statements that it runs.
-
-    """
-
-    revision: str
-    summary: str
-    details: str
-    sql: str
-
-    def __str__(self) -> str:
-        return f"{self.revision} {self.summary}"
-
-
-@dataclass(frozen=True)
-class Plan(Report):
-    """What `upgrade` would do to a database now, and what `contract` could do then.
-
-    Attributes:
-        state: How the database stands to this package.
-        steps: The revisions that `upgrade` would apply, in order.
-        contract: The contract revisions that `contract` would apply after them; no boot ever does.
-
-    """
-
-    state: State
-    steps: tuple[PlannedStep, ...]
-    contract: tuple[PlannedStep, ...] = ()
-
-    def __str__(self) -> str:
-        count = f"{len(self.steps)} to apply" if self.steps else "nothing to apply"
-        lines = [f"{self.state}: {count}", *(f"  {step}" for step in self.steps)]
-        if self.contract:
-            lines += ["todo-schema contract would then apply:", *(f"  {step}" for step in self.contract)]
-        return "\n".join(lines)
+        deferred = "  deferred" if self.deferred else ""
+        return f"{self.revision} {self.summary}{floor}{deferred}{applied}"
 
 
 @dataclass(frozen=True)
 class Progress:
     """Something that a person who waits would like to know. Passed to the `progress` callback.
 
+    While the database works on one long statement it comes from a thread of its own, or from a task of the loop.
+
     Attributes:
-        event: `waiting` (for another process, or for the database), `applying` or `applied`.
+        event: `waiting` (for another process, or for the database), `applying`, `applied`, `retrying` (for want of a
+            lock), `building` (an index), `validating`, `backfilling`, or `left` (a deferred revision, for later).
         revision: The revision concerned; empty while waiting.
         text: The same for a person to read.
+        done: How much of a part is done; None where that is not known.
+        total: How much there is to do, as far as the server's statistics tell; None where they do not.
+        unit: What is counted: `rows` or `blocks`.
+        rate: How many of them a second.
 
     """
 
     event: str
     revision: str
     text: str
+    done: int | None = None
+    total: int | None = None
+    unit: str = ""
+    rate: float | None = None
 
     def __str__(self) -> str:
         return self.text
 
+    @property
+    def seconds_left(self) -> float | None:
+        """How long the part will go on at this rate; None where that is not known."""
+        if not self.rate or self.done is None or self.total is None:
+            return None
+        return max(self.total - self.done, 0) / self.rate
 
-def tell(listener: Callable[[Progress], None], progress: Progress) -> None:
+    def facts(self) -> dict[str, Any]:
+        """Return it as plain JSON types, for a log that is read by programs."""
+        return {**dataclasses.asdict(self), "seconds_left": self.seconds_left}
+
+
+Listener = Callable[[Progress], None]
+
+
+def ignore(progress: Progress) -> None:
+    """Stand in for a callback that was not given."""
+
+
+def tell(listener: Listener, progress: Progress) -> None:
     """Tell the listener. What it raises is logged: a listener must not stop a migration half way, nor a wait."""
     try:
         listener(progress)

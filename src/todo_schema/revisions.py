@@ -2,19 +2,22 @@
 
 import hashlib
 import inspect
-import io
+from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from alembic.operations import Operations
-from alembic.runtime.migration import MigrationContext
 from alembic.script import Script, ScriptDirectory
 from sqlalchemy import Connection
 
+from todo_schema.collecting import collect
 from todo_schema.compatibility import BASE, Line, line_of, number_of, revision_at
 from todo_schema.errors import UnknownRevisionError
+from todo_schema.parts import Part, messages_of
 from todo_schema.reports import Revision
+from todo_schema.violations import Violation
+
+Preflight = Callable[[Connection], Iterable[Violation]]
 
 _FOLDER = Path(__file__).parent / "migrations"
 
@@ -101,27 +104,25 @@ def below(revision: str) -> str:
     return revision_at(line_of(revision), number_of(revision) - 1)
 
 
-def run(connection: Connection, revision: str, *, downward: bool = False) -> None:
-    """Apply or undo one revision on a connection, in the transaction that is open there."""
-    _call(revision, MigrationContext.configure(connection), downward=downward)
+def parts(revision: str, *, downward: bool = False) -> tuple[Part, ...]:
+    """Return what a revision consists of, upwards or on the way back."""
+    module: Any = scripts().get_revision(revision).module
+    requires = getattr(module, "requires", None)
+    return collect(
+        module.downgrade if downward else module.upgrade, revision, requires=requires, downward=downward
+    )
 
 
 def render(revision: str, *, downward: bool = False) -> str:
-    """Return the SQL of one revision, without its bookkeeping."""
-    buffer = io.StringIO()
-    context = MigrationContext.configure(
-        dialect_name="postgresql",
-        # With the driver's own parameter style a per cent sign would come out doubled.
-        dialect_opts={"paramstyle": "named"},
-        opts={"as_sql": True, "output_buffer": buffer},
-    )
-    _call(revision, context, downward=downward)
-    return buffer.getvalue().strip()
+    """Return the SQL of one revision, without its bookkeeping, for tables that the search_path finds."""
+    statements = [s for part in parts(revision, downward=downward) for s in messages_of(part)]
+    return "\n\n".join(f"{statement};" for statement in statements)
 
 
-def _call(revision: str, context: MigrationContext, *, downward: bool) -> None:
+def preflight_of(revision: str) -> Preflight | None:
+    """Return the function of a revision that looks for rows it would fail on, None where it has none."""
     module: Any = scripts().get_revision(revision).module
-    (module.downgrade if downward else module.upgrade)(Operations(context))
+    return getattr(module, "preflight", None)
 
 
 def checksum(revision: str) -> str:
@@ -142,4 +143,6 @@ def _describe(script: Script) -> Revision:
         line=line,
         requires=script.module.requires if contract else None,
         floor=script.module.floor if contract else None,
+        deferred=getattr(script.module, "deferred", None),
+        builds_on=tuple(getattr(script.module, "builds_on", ())),
     )

@@ -1,72 +1,44 @@
-"""Applies one revision in one transaction, on a connection, without Alembic's globals.
+"""Applies, defers, finishes and undoes revisions, with their rows of the version table and of the history.
 
-`alembic.op` and `alembic.context` are proxies of the module: two threads, or two coroutines, that migrate at
-once send their DDL to each other's database. So no Config, no env.py and no proxy is used here: a
-MigrationContext and an Operations object belong to one connection, and revision files take `op` as an argument.
+`alembic.op` and `alembic.context` are proxies of the module: two threads, or two coroutines, that migrate at once send
+their DDL to each other's database. So revision files take `op` as an argument, which collects what they ask for; the
+statements are run here, on the connection of this run.
+
+A revision whose parts all fit into one transaction is applied in one, with its bookkeeping. Others are carried out part
+by part. The version moves where that keeps every package right at each moment:
+
+- an expand revision: up after its last part; down before its first, since it is needed no longer;
+- a contract revision: up the floor rises before its first part; down it falls after the last.
 """
 
-import random
 import time
-from collections.abc import Callable
+from dataclasses import replace
 
 from sqlalchemy import Connection
 
-from todo_schema import bookkeeping, catalog, leaseholders, locks, revisions
+from todo_schema import bookkeeping, catalog, leaseholders, revisions, unfinished
 from todo_schema.bookkeeping import Step
-from todo_schema.compatibility import (
-    BOOKKEEPING_TABLES,
-    ENTITY_TABLES,
-    Line,
-    number_of,
-)
-from todo_schema.diagnosis import statement_error
-from todo_schema.driver_errors import (
-    DEADLOCK_DETECTED,
-    DUPLICATE_SCHEMA,
-    DUPLICATE_TABLE,
-    LOCK_NOT_AVAILABLE,
-    UNIQUE_VIOLATION,
-    is_connection_lost,
-    reason,
-    sqlstate,
-)
+from todo_schema.compatibility import Line, line_of, number_of
 from todo_schema.drivers import TransactionWire
-from todo_schema.errors import (
-    MigrationFailedError,
-    MigrationLockedError,
-    TodoSchemaError,
-)
+from todo_schema.execution import Expect, Site, carry_out
 from todo_schema.inspection import Found
+from todo_schema.parts import Part, Transaction
 from todo_schema.reports import AppliedStep, Revision
-
-_BOOTSTRAP_TRIES = 5
-
-
-class VersionMovedError(Exception):
-    """The version table no longer says what this step starts from: another process was faster."""
+from todo_schema.transactions import VersionMovedError, expect_recorded, explaining, in_transaction
+from todo_schema.work import Work
 
 
 def apply(
-    connection: Connection,
-    found: Found,
-    revision: Revision,
-    *,
-    downward: bool = False,
-    deadline: float,
-    sleep: Callable[[float], None],
+    work: Work, connection: Connection, found: Found, revision: Revision, *, downward: bool = False
 ) -> AppliedStep:
-    """Apply or undo one revision, with its bookkeeping, in one transaction.
-
-    A step that cannot get its locks lets go of everything and tries again, so that no reader or writer
-    queues behind it for longer than the lock timeout.
+    """Apply or undo one revision.
 
     Args:
+        work: The run.
         connection: A connection in no transaction.
         found: What the database held as the step was decided on; its version is compared again under lock.
         revision: What to apply.
         downward: Undo it instead.
-        deadline: When to give up for want of a lock, on `time.monotonic`'s clock.
-        sleep: Pauses for so many seconds.
 
     Raises:
         VersionMovedError: Another process applied it meanwhile.
@@ -78,21 +50,174 @@ def apply(
         MigrationFailedError: The revision itself failed, or the connection was lost.
 
     """
+    started = time.perf_counter()
+    site = _site(
+        work,
+        connection,
+        found,
+        revision,
+        downward=downward,
+        expect=lambda wire: expect_recorded(wire, found),
+    )
+    if len(site.parts) <= 1 and all(isinstance(part, Transaction) for part in site.parts):
+        _move(site, site.parts)
+    elif downward and revision.line is Line.EXPAND:
+        _move(site, (), mark=site.step("undo"))
+        finish_undo(work, connection, work.read(connection), revision)
+    else:
+        _apply_in_parts(site)
+    return AppliedStep(revision.revision, revision.summary, time.perf_counter() - started)
 
-    def work(wire: TransactionWire) -> None:
-        expect_recorded(wire, found)
-        step = step_of(revision, found.floor, downward=downward)
+
+def _site(
+    work: Work, connection: Connection, found: Found, revision: Revision, *, downward: bool, expect: Expect
+) -> Site:
+    with explaining(found, revision.revision):
+        parts = revisions.parts(revision.revision, downward=downward)
+    return Site(work, connection, found, revision, parts, downward, expect)
+
+
+def _apply_in_parts(site: Site) -> None:
+    started = time.perf_counter()
+    if site.revision.line is Line.CONTRACT and not site.downward:
+        _raise_floor(site)
+    last = site.parts[-1:] if isinstance(site.parts[-1], Transaction) else ()
+    carry_out(site, site.parts[: len(site.parts) - len(last)])
+    # Whom a contract revision breaks was asked for as the floor rose: since then none can have come.
+    _move(site, last, started=started, claims=site.downward)
+
+
+def _raise_floor(site: Site) -> None:
+    """Raise the floor before anything is removed: who comes from then on is refused, whatever becomes of this run."""
+    if site.found.floor >= (site.revision.floor or 1):
+        return
+
+    def do(wire: TransactionWire) -> None:
+        expect_recorded(wire, site.found)
+        step = replace(site.step("start"), floor=catalog.floor_after(number_of(site.name)))
+        wire.run(bookkeeping.record_statement(site.work.schema, step, bookkeeping.this_host()))
+        _claim(wire, site.found, site.revision, downward=False)
+        wire.run(bookkeeping.news_statement(site.work.schema))
+
+    in_transaction(site.work, site.connection, site.found, site.name, do)
+
+
+def _move(
+    site: Site,
+    parts: tuple[Part, ...],
+    *,
+    started: float | None = None,
+    mark: Step | None = None,
+    claims: bool = True,
+) -> None:
+    """Move the version past a revision, or below it, with what fits into the same transaction.
+
+    Args:
+        site: The revision.
+        parts: What fits.
+        started: When its first part began, on `time.perf_counter`'s clock.
+        mark: A row of the history to be written before.
+        claims: Whether those are asked for who would be broken.
+
+    """
+    schema, host = site.work.schema, bookkeeping.this_host()
+
+    def do(wire: TransactionWire) -> None:
+        expect_recorded(wire, site.found)
+        step = step_of(site.revision, site.found.floor, downward=site.downward)
+        if mark is not None:
+            wire.run(bookkeeping.record_statement(schema, mark, host))
         # The floor first, then those who are connected, then the change: who comes from now on reads the new floor.
+        taken = time.perf_counter() - started if started is not None else 0.0
+        wire.run(bookkeeping.record_statement(schema, step, host, taken))
+        if claims:
+            _claim(wire, site.found, site.revision, downward=site.downward)
+        for part in parts:
+            for statement in part.statements if isinstance(part, Transaction) else ():
+                wire.run(statement)
+        for statement in bookkeeping.finish_statements(schema, step):
+            wire.run(statement)
+
+    in_transaction(site.work, site.connection, site.found, site.name, do)
+
+
+def _claim(wire: TransactionWire, found: Found, revision: Revision, *, downward: bool) -> None:
+    if concerned := versions_concerned(revision, downward=downward):
+        leaseholders.claim(wire, found, revision.revision, revision.line, *concerned)
+
+
+def finish(work: Work, connection: Connection, found: Found, revision: Revision) -> AppliedStep:
+    """Carry out a deferred revision that the version has moved past. Needs the lock of deferred revisions.
+
+    Raises:
+        VersionMovedError: It is deferred no longer.
+        TodoSchemaError: What `apply` raises.
+
+    """
+    query = unfinished.deferred_query(found.schema)
+    started = time.perf_counter()
+    _settle(work, connection, found, revision, query, "finish", downward=False)
+    return AppliedStep(revision.revision, revision.summary, time.perf_counter() - started)
+
+
+def finish_undo(work: Work, connection: Connection, found: Found, revision: Revision) -> None:
+    """Undo to its end an expand revision that the version has moved below. Needs the migration lock."""
+    query = unfinished.undoing_query(found.schema)
+    _settle(work, connection, found, revision, query, "undone", downward=True)
+
+
+def _settle(
+    work: Work,
+    connection: Connection,
+    found: Found,
+    revision: Revision,
+    query: str,
+    action: str,
+    *,
+    downward: bool,
+) -> None:
+    """Carry out all parts of a revision beside the version, as long as a query says that it is still open."""
+
+    def expect(wire: TransactionWire) -> None:
+        if number_of(revision.revision) not in {row[0] for row in wire.fetch(query)}:
+            raise VersionMovedError(revision.revision)
+
+    site = _site(work, connection, found, revision, downward=downward, expect=expect)
+    started = time.perf_counter()
+    carry_out(site, site.parts)
+
+    def do(wire: TransactionWire) -> None:
+        expect(wire)
+        taken = time.perf_counter() - started
+        wire.run(
+            bookkeeping.record_statement(found.schema, site.step(action), bookkeeping.this_host(), taken)
+        )
+        wire.run(bookkeeping.news_statement(found.schema))
+
+    in_transaction(work, connection, found, revision.revision, do)
+
+
+def record(work: Work, connection: Connection, found: Found, target: str, action: str) -> None:
+    """Write where a line is without running a revision: `stamp`, `adopt`, or `defer`."""
+    line, number = line_of(target), number_of(target)
+    step = Step(
+        line=line,
+        number=number,
+        action=action,
+        checksum=revisions.checksum(target) if number else None,
+        floor=catalog.floor_after(number) if line is Line.CONTRACT else found.floor,
+    )
+
+    def do(wire: TransactionWire) -> None:
+        expect_recorded(wire, found)
         wire.run(bookkeeping.record_statement(found.schema, step, bookkeeping.this_host()))
-        if concerned := versions_concerned(revision, downward=downward):
-            leaseholders.claim(wire, found, revision.revision, revision.line, *concerned)
-        revisions.run(connection, revision.revision, downward=downward)
+        # Tables that are adopted have been contracted already: whoever needs what is gone has lost it.
+        if action == "stamp" and (step.floor or 1) > found.floor:
+            leaseholders.claim(wire, found, target, line, 1, (step.floor or 1) - 1)
         for statement in bookkeeping.finish_statements(found.schema, step):
             wire.run(statement)
 
-    started = time.perf_counter()
-    in_transaction(connection, found, revision.revision, work, deadline=deadline, sleep=sleep)
-    return AppliedStep(revision.revision, revision.summary, time.perf_counter() - started)
+    in_transaction(work, connection, found, target, do)
 
 
 def step_of(revision: Revision, floor: int | None, *, downward: bool) -> Step:
@@ -115,91 +240,3 @@ def versions_concerned(revision: Revision, *, downward: bool) -> tuple[int, int]
     if downward or revision.floor is None or revision.floor <= 1:
         return None
     return 1, revision.floor - 1
-
-
-def in_transaction(
-    connection: Connection,
-    found: Found,
-    revision: str,
-    work: Callable[[TransactionWire], None],
-    *,
-    deadline: float,
-    sleep: Callable[[float], None],
-) -> None:
-    """Do one piece of work in one transaction with the version table locked; the parameters are `apply`'s."""
-    wire = TransactionWire(connection)
-    pause = 0.1
-    while True:
-        try:
-            with connection.begin():
-                wire.run(bookkeeping.settings_statement(found.schema))
-                _bootstrap(connection, wire, found)
-                wire.run(bookkeeping.lock_statement(found.schema))
-                work(wire)
-        except (VersionMovedError, TodoSchemaError):
-            raise
-        except Exception as error:
-            if sqlstate(error) not in {LOCK_NOT_AVAILABLE, DEADLOCK_DETECTED}:
-                raise _explain(error, found, revision) from error
-            tables = ENTITY_TABLES | BOOKKEEPING_TABLES
-            with connection.begin():
-                blockers = locks.table_holders(wire, found.schema, tables)
-            if time.monotonic() >= deadline:
-                raise _blocked(found, revision, blockers) from error
-        else:
-            return
-        sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311  # not a secret
-        pause = min(pause * 2, 2.0)
-
-
-def expect_recorded(wire: TransactionWire, found: Found) -> None:
-    """Compare the locked version table with what a step was decided on. Raises VersionMovedError."""
-    if {str(row[0]) for row in wire.fetch(bookkeeping.versions_query(found.schema))} != found.recorded:
-        raise VersionMovedError(found.schema)
-
-
-def _bootstrap(connection: Connection, wire: TransactionWire, found: Found) -> None:
-    """Make what is missing of the schema and of our bookkeeping tables.
-
-    Safe without the migration lock: where another process commits the same table first, PostgreSQL ends our
-    CREATE with an error, and the next look finds the table.
-    """
-    for attempt in range(_BOOTSTRAP_TRIES):
-        try:
-            with connection.begin_nested():
-                wire.run(bookkeeping.create_missing_statement(found.schema))
-        except Exception as error:
-            last = attempt == _BOOTSTRAP_TRIES - 1
-            if last or sqlstate(error) not in {DUPLICATE_TABLE, DUPLICATE_SCHEMA, UNIQUE_VIOLATION}:
-                raise
-        else:
-            return
-
-
-def _explain(error: Exception, found: Found, revision: str) -> TodoSchemaError:
-    known = statement_error(error, found)
-    if known is not None:
-        return known
-    if is_connection_lost(error):
-        return MigrationFailedError(
-            f"the connection to database {found.database} was lost while revision {revision} was applied: "
-            f"{reason(error)}",
-            "a connection that lasts until the revision is committed",
-            "call again: a revision is applied whole or not at all, and what is applied is not repeated",
-            revision,
-        )
-    return MigrationFailedError(
-        f"revision {revision} failed and was rolled back: {reason(error)}",
-        f"a database in which revision {revision} can be applied",
-        "remove the reason and call again: it goes on from the revision before",
-        revision,
-    )
-
-
-def _blocked(found: Found, revision: str, blockers: list[locks.Session]) -> MigrationLockedError:
-    return MigrationLockedError(
-        f"revision {revision} could not lock the tables of schema {found.schema}, which were held by "
-        f"{locks.named(blockers)}",
-        f"a lock on them for at most {bookkeeping.LOCK_TIMEOUT_MS / 1000:g} s at a time",
-        f"let that session finish and call again, give a longer timeout, or: {locks.ended(blockers)}",
-    )

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from todo_schema.compatibility import State
-from todo_schema.reports import Report
+from todo_schema.reports import DeferredRevision, Report
 
 
 @dataclass(frozen=True)
@@ -114,6 +114,7 @@ class Status(Report):
         package_version: The version of this package.
         floor: The oldest schema version whose package may use the database.
         pending: The revisions that `upgrade` would apply.
+        deferred: The revisions that the database has left for later, and what it costs to leave them.
         usable: Whether this package may use the database as it is now.
         contract: The newest contract revision applied, `c001`, None for none.
         contract_pending: The contract revisions that this package knows and the database has not had.
@@ -140,6 +141,7 @@ class Status(Report):
     differences: tuple[str, ...]
     extras: tuple[str, ...]
     server: str
+    deferred: tuple[DeferredRevision, ...] = ()
 
     def __str__(self) -> str:
         lines = [
@@ -151,6 +153,7 @@ class Status(Report):
             f"contract  {self.contract or 'none'}",
             f"leases    {'on' if self.leases else 'off: this URL goes through a pooler'}",
         ]
+        lines += [f"deferred  {revision}" for revision in self.deferred]
         lines += [f"next      {step}" for step in self.contract_pending]
         lines += [f"client    {client}" for client in self.clients]
         lines += [f"differs   {line}" for line in self.differences]

@@ -7,6 +7,8 @@ from typing import Any
 
 import typer
 from rich.console import Console
+from rich.progress import BarColumn, SpinnerColumn, TaskProgressColumn, TextColumn
+from rich.progress import Progress as Bars
 
 from todo_schema import Progress, TodoSchemaError
 from todo_schema.exits import code_of
@@ -22,6 +24,7 @@ def answering(as_json: bool) -> Iterator[None]:
             facts: dict[str, Any] = {"error": type(error).__name__, "found": error.found}
             facts |= {"needed": error.needed, "cure": error.cure}
             facts["differences"] = getattr(error, "differences", ())
+            facts["violations"] = [violation.as_dict() for violation in getattr(error, "violations", ())]
             facts["clients"] = [client.as_dict() for client in getattr(error, "clients", ())]
             typer.echo(json.dumps(facts))
         else:
@@ -39,12 +42,27 @@ def showing_progress(as_json: bool) -> Iterator[Any]:
     if not console.is_terminal:
         yield lambda progress: typer.echo(_line(progress), err=True)
         return
-    with console.status("connecting") as spinner:
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=20),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[left]}"),
+    )
+    with Bars(*columns, console=console, transient=True) as bars:
+        bar = bars.add_task("connecting", total=None, left="")
 
         def tell(progress: Progress) -> None:
-            if progress.event == "applied":
+            if progress.event in ("applied", "left"):
                 console.print(_line(progress), markup=False)
-            spinner.update(progress.text.replace("[", r"\["))
+            bars.update(
+                bar,
+                description=progress.text.replace("[", r"\["),
+                total=progress.total,
+                completed=progress.done or 0,
+                left="" if progress.seconds_left is None else f"{progress.seconds_left:.0f} s left",
+                refresh=True,
+            )
 
         yield tell
 

@@ -128,7 +128,9 @@ def recognise(found: Found, existing: Catalog) -> tuple[int, int]:
         UnversionedSchemaError: They are those of none; it lists the differences from the nearest one.
 
     """
-    ours = catalog.entities(existing)
+    # What is deferred, or half undone, may be there or not.
+    open_ = catalog.unsettled((*found.deferred, *found.undoing))
+    ours = catalog.without(catalog.entities(existing), open_)
     places = [
         (version, contract)
         for version in catalog.known_versions()
@@ -137,7 +139,8 @@ def recognise(found: Found, existing: Catalog) -> tuple[int, int]:
     # A step that changes nothing in the catalogue is known by its row alone.
     places.sort(key=lambda place: place[1] != found.contract)
     compared = [
-        (place, catalog.compare(ours, catalog.entities(catalog.expected(*place)))) for place in places
+        (place, catalog.compare(ours, catalog.without(catalog.entities(catalog.expected(*place)), open_)))
+        for place in places
     ]
     for place, comparison in compared:
         if comparison.is_equal:
@@ -185,7 +188,10 @@ def compare_with_version(found: Found, existing: Catalog, needed: Callable[[], f
     if found.version > SCHEMA_VERSION or found.contract > len(catalog.contracts()):
         missing = tuple(f"{name}: missing" for name in sorted(needed() - existing.keys()))
         return Comparison(missing, ())
-    return catalog.compare(existing, catalog.expected(found.version, found.contract))
+    # What is deferred, or half undone, may be there or not.
+    open_ = catalog.unsettled((*found.deferred, *found.undoing))
+    wanted = catalog.without(catalog.expected(found.version, found.contract), open_)
+    return catalog.compare(catalog.without(existing, open_), wanted)
 
 
 def _listed(lines: tuple[str, ...]) -> str:

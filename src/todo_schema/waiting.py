@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from todo_schema.answers import check_database
-from todo_schema.changes import DEFAULT_TIMEOUT, ignore
+from todo_schema.changes import DEFAULT_TIMEOUT
 from todo_schema.connections import blocking, in_greenlet, in_loop
 from todo_schema.errors import (
     DatabaseUnreachableError,
@@ -17,12 +17,12 @@ from todo_schema.errors import (
     TodoSchemaError,
     UnversionedSchemaError,
 )
-from todo_schema.reports import Progress, tell
+from todo_schema.reports import Progress, ignore, tell
 
 if TYPE_CHECKING:
-    from todo_schema.changes import Listener
     from todo_schema.compatibility import State
     from todo_schema.connections import Address, AsyncAddress, Database
+    from todo_schema.reports import Listener
 
 # What another process's upgrade puts right. The right to read may be granted just after the tables are made.
 _PASSING = (

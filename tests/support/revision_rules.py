@@ -8,7 +8,9 @@ from pathlib import Path
 FOLDERS = {"expand": "versions", "contract": "contract"}
 PARTS = ["Gain", "Locks", "Older packages", "Going back"]
 # What a revision imports must not change under it, because it never changes itself.
-STABLE = {"alembic", "sqlalchemy"}
+STABLE = {"alembic", "collections", "sqlalchemy", "todo_schema.operations"}
+# A revision may also look before it is applied.
+PREFLIGHT = {"preflight": "connection: sa.Connection"}
 
 
 class RevisionFile:
@@ -34,14 +36,17 @@ class RevisionFile:
 
     @property
     def imports(self) -> set[str]:
-        """The packages that it imports, anywhere."""
+        """The packages that it imports, anywhere; of ours the module."""
         imported = set()
         for node in ast.walk(self._tree):
             if isinstance(node, ast.Import):
-                imported |= {alias.name.split(".")[0] for alias in node.names}
+                imported |= {alias.name for alias in node.names}
             elif isinstance(node, ast.ImportFrom):
-                imported.add("." * node.level + str(node.module).split(".")[0])
-        return imported
+                module = "." * node.level + str(node.module)
+                # `from todo_schema import operations` is the module, as `from todo_schema.operations import …` is.
+                inside = {f"todo_schema.{alias.name}" for alias in node.names}
+                imported |= inside if module == "todo_schema" else {module}
+        return {name if name.startswith("todo_schema.") else name.split(".")[0] or name for name in imported}
 
     def number(self, name: str) -> int:
         """A number that it states, 0 where it does not."""
@@ -55,8 +60,11 @@ class RevisionFile:
             yield "does not begin with a sentence"
         if re.findall(r"^([A-Z][a-z ]+): \S", details, flags=re.MULTILINE) != PARTS:
             yield f"does not say {', '.join(PARTS)}, in that order"
-        if self.functions != dict.fromkeys(("upgrade", "downgrade"), "op: Operations"):
-            yield "does not go up and down on the operations that it is given"
+        both = dict.fromkeys(("upgrade", "downgrade"), "op: Operations")
+        if self.functions not in (both, both | PREFLIGHT):
+            yield "does not go up and down on the operations that it is given, with at most a preflight beside"
+        if "deferred" in self.constants and not re.match(r"\S.*\S", str(self.constants["deferred"] or "")):
+            yield "is deferred, and does not say what it costs to leave it"
         if not self.imports <= STABLE:
             yield f"imports {', '.join(sorted(self.imports - STABLE))}"
         if not self.text.isascii():
@@ -77,6 +85,7 @@ def broken_rules(migrations: Path, newest: int) -> list[str]:
     problems = [problem for line, files in found.items() for problem in _problems_of_line(line, files)]
     if len(found["expand"]) != newest:
         problems.append(f"{len(found['expand'])} expand revisions, and SCHEMA_VERSION = {newest}")
+    problems += _problems_of_deferred(found)
     problems += _problems_of_contracts(found["contract"], migrations / "catalog", newest)
     catalogues = {path.stem for path in (migrations / "catalog").iterdir()}
     numbers = {file.path.name.split("_")[0] for files in found.values() for file in files}
@@ -106,6 +115,21 @@ def _problems_of_line(line: str, files: list[RevisionFile]) -> Iterator[str]:
         if line == "expand" and {"requires", "floor"} & file.constants.keys():
             yield f"{file.path.name}: requires something or sets a floor, as only a contract revision may"
         before = revision
+
+
+def _problems_of_deferred(found: dict[str, list[RevisionFile]]) -> Iterator[str]:
+    deferred = {file.path.name.split("_")[0] for file in found["expand"] if "deferred" in file.constants}
+    for line, files in found.items():
+        for file in files:
+            if line == "contract" and "deferred" in file.constants:
+                yield f"{file.path.name}: is deferred, as only an expand revision may be"
+            builds_on = file.constants.get("builds_on", ())
+            if not isinstance(builds_on, tuple):
+                yield f"{file.path.name}: builds_on is no tuple of revisions"
+                continue
+            for name in builds_on:
+                if name not in deferred or (line == "expand" and name >= file.path.name.split("_")[0]):
+                    yield f"{file.path.name}: builds on {name}, which is no deferred revision before it"
 
 
 def _problems_of_contracts(files: list[RevisionFile], catalogues: Path, newest: int) -> Iterator[str]:

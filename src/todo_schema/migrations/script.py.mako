@@ -19,6 +19,9 @@ down_revision = ${'"%s"' % down_revision if down_revision else "None"}
 % if branch_labels:
 branch_labels = ${'"%s"' % branch_labels}
 % endif
+% if not up_revision.startswith("c"):
+# deferred = "What it costs to leave this for later, where the package only gains from it."
+% endif
 % if up_revision.startswith("c"):
 requires = ${schema_version}
 floor = ${schema_version}

@@ -1,0 +1,361 @@
+"""What a revision file may call: changes of a table that others read and write meanwhile.
+
+Each function takes the `op` that the revision was given, and may be run again after a run that died. What it locks,
+and how it is carried out, is in `docs/writing-revisions.md`.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from alembic.operations import Operations
+
+from todo_schema import new_columns
+from todo_schema.collecting import collector_of
+from todo_schema.parts import Backfill, IndexBuild, IndexDrop, Validation, do_statement
+from todo_schema.quoting import identifier, literal
+from todo_schema.violations import Violation, violation
+
+__all__ = [
+    "Violation",
+    "add_check",
+    "add_column",
+    "add_foreign_key",
+    "add_unique",
+    "backfill",
+    "create_index",
+    "drop_column",
+    "drop_constraint",
+    "drop_function",
+    "drop_index",
+    "drop_not_null",
+    "drop_trigger",
+    "replace_function",
+    "replace_trigger",
+    "set_default",
+    "set_not_null",
+    "violation",
+]
+
+# What may follow the events of a trigger; its table stands in between.
+_AFTER_EVENTS = re.compile(r"\b(?:REFERENCING|FOR|WHEN|EXECUTE)\b", re.IGNORECASE)
+_ON = re.compile(r"\bON\b", re.IGNORECASE)
+_LONGEST_NAME = 63  # bytes
+# What the comment on a function or trigger says after `todo_schema`: `005`, or of a contract revision `005 c001`.
+_MARK = ("([0-9]+)", "[0-9]+ c([0-9]+)$")
+
+
+def create_index(
+    op: Operations,
+    name: str,
+    table: str,
+    columns: Sequence[str],
+    *,
+    unique: bool = False,
+    where: str | None = None,
+    using: str = "btree",
+    include: Sequence[str] = (),
+) -> None:
+    """Create an index while others write: CREATE INDEX CONCURRENTLY.
+
+    What a run that died has left invalid is dropped first, unless another session is building it at this moment;
+    an index that is there already, valid and as described here, is kept. Locks the table in SHARE UPDATE EXCLUSIVE.
+
+    Args:
+        op: What the revision was given.
+        name: The index.
+        table: Its table.
+        columns: Columns or SQL expressions: `"user_id"`, `"created_at DESC"`, `"lower(email)"`.
+        unique: Whether it keeps values unique; rows that are there already must be.
+        where: The condition of a partial index, as SQL.
+        using: The index method.
+        include: Columns that it carries beside its key.
+
+    """
+    definition = f"USING {using} ({', '.join(_several(columns))})"
+    definition += f" INCLUDE ({_identifiers(include)})" if include else ""
+    definition += f" WHERE {where}" if where else ""
+    collector_of(op).add(IndexBuild(name, table, definition, unique))
+
+
+def drop_index(op: Operations, name: str, table: str) -> None:
+    """Drop an index while others read and write: DROP INDEX CONCURRENTLY. Does nothing where there is none.
+
+    Locks the table in SHARE UPDATE EXCLUSIVE.
+    """
+    collector_of(op).add(IndexDrop(name, table))
+
+
+def add_check(op: Operations, name: str, table: str, condition: str) -> None:
+    """Add a CHECK: for new rows at once, then the rows that are there are compared while others write.
+
+    Locks the table in ACCESS EXCLUSIVE for a moment, without reading it; then in SHARE UPDATE EXCLUSIVE.
+
+    Args:
+        op: What the revision was given.
+        name: The constraint, `ck_tasks_title_short`.
+        table: Its table.
+        condition: The condition, as SQL.
+
+    """
+    _add_not_valid(op, name, table, f"CHECK ({condition})", "c")
+    collector_of(op).add(Validation(table, name))
+
+
+def add_foreign_key(
+    op: Operations,
+    name: str,
+    table: str,
+    columns: Sequence[str],
+    target: str,
+    target_columns: Sequence[str],
+    *,
+    ondelete: str | None = None,
+) -> None:
+    """Add a foreign key: for new rows at once, then the rows that are there are compared while others write.
+
+    Locks both tables in SHARE ROW EXCLUSIVE for a moment; then its own in SHARE UPDATE EXCLUSIVE.
+
+    Args:
+        op: What the revision was given.
+        name: The constraint, `fk_tasks_user_id_users`.
+        table: The table that refers.
+        columns: Its columns.
+        target: The table that is referred to.
+        target_columns: The columns of its key.
+        ondelete: What becomes of the row where the other is deleted, `CASCADE`.
+
+    """
+    rule = f"FOREIGN KEY ({_identifiers(columns)}) REFERENCES {identifier(target)} ({_identifiers(target_columns)})"
+    _add_not_valid(op, name, table, rule + (f" ON DELETE {ondelete}" if ondelete else ""), "f")
+    collector_of(op).add(Validation(table, name, target))
+
+
+def set_not_null(op: Operations, table: str, column: str) -> None:
+    """Forbid NULL in a column: by a CHECK that is validated while others write, which then need not be proved again.
+
+    Locks the table in ACCESS EXCLUSIVE for two moments, without reading it; in between in SHARE UPDATE EXCLUSIVE.
+    """
+    # A name of its own, short enough for any table and column; it is gone at the end.
+    name = f"todo_schema_not_null_{table}_{column}".encode()[:_LONGEST_NAME].decode(errors="ignore")
+    _add_not_valid(op, name, table, f"CHECK ({identifier(column)} IS NOT NULL)", "c")
+    collector_of(op).add(Validation(table, name))
+    set_ = f"ALTER TABLE {identifier(table)} ALTER COLUMN {identifier(column)} SET NOT NULL"
+    _transact(
+        op,
+        f"set {table}.{column} not null",
+        set_,
+        f"ALTER TABLE {identifier(table)} DROP CONSTRAINT IF EXISTS {identifier(name)}",
+    )
+
+
+def add_unique(op: Operations, name: str, table: str, columns: Sequence[str]) -> None:
+    """Add a UNIQUE constraint: by an index that is built while others write.
+
+    Locks the table in SHARE UPDATE EXCLUSIVE; at the end in ACCESS EXCLUSIVE for a moment.
+
+    Args:
+        op: What the revision was given.
+        name: The constraint, and its index, `uq_conversations_user_id_id`.
+        table: Its table.
+        columns: Its columns; rows that are there already must be unique in them.
+
+    """
+    create_index(op, name, table, [identifier(column) for column in _several(columns)], unique=True)
+    add = f"ALTER TABLE {identifier(table)} ADD CONSTRAINT {identifier(name)} UNIQUE USING INDEX {identifier(name)}"
+    there = _constraint_query(name, table, "u")
+    _transact(
+        op,
+        f"add {name} to {table}",
+        do_statement(f"IF NOT EXISTS ({there}) THEN\n        {add};\n    END IF;"),
+    )
+
+
+def add_column(op: Operations, table: str, column: sa.Column[Any]) -> None:
+    """Add a column without rewriting the table. Locks it in ACCESS EXCLUSIVE for a moment.
+
+    Where the column is there already it has to be of the same type, and NOT NULL where this one is.
+
+    Args:
+        op: What the revision was given.
+        table: The table.
+        column: The column; its default, if any, has one value for all the rows that are there, and is the server's.
+
+    Raises:
+        ValueError: The column would rewrite the table, or read all of it, while nobody can use it; or part of what it
+            says would be lost.
+
+    """
+    _transact(op, f"add column {table}.{column.name}", new_columns.add_statement(table, column))
+    if column.comment:
+        name = f"{identifier(table)}.{identifier(column.name)}"
+        _transact(
+            op, f"add column {table}.{column.name}", f"COMMENT ON COLUMN {name} IS {literal(column.comment)}"
+        )
+
+
+def drop_column(op: Operations, table: str, column: str) -> None:
+    """Drop a column; does nothing where there is none. Locks the table in ACCESS EXCLUSIVE for a moment."""
+    drop = f"ALTER TABLE {identifier(table)} DROP COLUMN IF EXISTS {identifier(column)}"
+    _transact(op, f"drop column {table}.{column}", drop)
+
+
+def drop_constraint(op: Operations, name: str, table: str) -> None:
+    """Drop a constraint; does nothing where there is none.
+
+    Locks the table in ACCESS EXCLUSIVE for a moment, and of a foreign key the other table too.
+    """
+    drop = f"ALTER TABLE {identifier(table)} DROP CONSTRAINT IF EXISTS {identifier(name)}"
+    _transact(op, f"drop {name} of {table}", drop)
+
+
+def set_default(op: Operations, table: str, column: str, default: str | None) -> None:
+    """Set the default of a column for rows to come, an SQL expression of any kind; None for none.
+
+    Locks the table in ACCESS EXCLUSIVE for a moment.
+    """
+    change = f"SET DEFAULT {default}" if default is not None else "DROP DEFAULT"
+    alter = f"ALTER TABLE {identifier(table)} ALTER COLUMN {identifier(column)} {change}"
+    _transact(op, f"set the default of {table}.{column}", alter)
+
+
+def drop_not_null(op: Operations, table: str, column: str) -> None:
+    """Allow NULL in a column. Locks the table in ACCESS EXCLUSIVE for a moment."""
+    drop = f"ALTER TABLE {identifier(table)} ALTER COLUMN {identifier(column)} DROP NOT NULL"
+    _transact(op, f"allow null in {table}.{column}", drop)
+
+
+def backfill(
+    op: Operations,
+    table: str,
+    set_: Mapping[str, str],
+    *,
+    where: str,
+    key: str = "id",
+    batch: int = 1000,
+) -> None:
+    """Give values to the rows that are there already: batches by key, each a transaction of about 100 ms.
+
+    It ends at the highest key that there was as it began, and goes on from the last batch where a run died. Rows that
+    others write meanwhile are theirs: give the column a default, or add a trigger, before. Locks rows, never the table.
+
+    Args:
+        op: What the revision was given.
+        table: The table.
+        set_: The SQL expression that each column is set to, `{"done_at": "updated_at"}`.
+        where: Which rows, as SQL; those that have been done should not match any more.
+        key: The column that leads through the table; unique, never null, and with an index: its primary key.
+        batch: How many keys the first batch takes; those after it are sized by time.
+
+    """
+    collector_of(op).add(Backfill(table, dict(set_), where, key, batch))
+
+
+def replace_function(op: Operations, signature: str, definition: str) -> None:
+    """Create a function, or replace it, unless a later revision has replaced it already. Locks no table.
+
+    A deferred revision may be run after a later one; the comment on the function says which revision it is of.
+
+    Args:
+        op: What the revision was given.
+        signature: Its name and the types of its arguments without their names, `todo_touch()`, `todo_add(int, text)`.
+        definition: What follows: `RETURNS trigger LANGUAGE plpgsql AS $$ … $$`.
+
+    """
+    create = f"CREATE OR REPLACE FUNCTION {signature} {definition}"
+    said = f"obj_description(to_regprocedure({literal(signature)}), 'pg_proc')"
+    _replace(op, said, create, f"FUNCTION {signature}")
+
+
+def drop_function(op: Operations, signature: str) -> None:
+    """Drop a function; does nothing where there is none."""
+    _transact(op, f"drop function {signature}", f"DROP FUNCTION IF EXISTS {signature}")
+
+
+def replace_trigger(op: Operations, name: str, table: str, definition: str) -> None:
+    """Create a trigger, or replace it, unless a later revision has replaced it already.
+
+    Locks the table in SHARE ROW EXCLUSIVE for a moment.
+
+    Args:
+        op: What the revision was given.
+        name: The trigger.
+        table: Its table.
+        definition: When it does what, with `ON` left to us:
+            `BEFORE UPDATE FOR EACH ROW WHEN (…) EXECUTE FUNCTION todo_touch()`.
+
+    Raises:
+        ValueError: The definition names a table itself, or does nothing.
+
+    """
+    rest = _AFTER_EVENTS.search(definition)
+    events = definition[: rest.start()].strip() if rest else definition
+    if rest is None or _ON.search(events):
+        raise ValueError(
+            f"replace_trigger {name}: found {definition!r}; needed: what it does when, without ON and its table; "
+            "write: BEFORE UPDATE FOR EACH ROW EXECUTE FUNCTION todo_touch()"
+        )
+    on = f"{events} ON {identifier(table)} {definition[rest.start() :]}"
+    create = f"CREATE OR REPLACE TRIGGER {identifier(name)} {on}"
+    said = f"""(SELECT obj_description(oid, 'pg_trigger') FROM pg_trigger
+        WHERE tgname = {literal(name)} AND tgrelid = {literal(identifier(table))}::regclass)"""
+    _replace(op, said, create, f"TRIGGER {identifier(name)} ON {identifier(table)}")
+
+
+def drop_trigger(op: Operations, name: str, table: str) -> None:
+    """Drop a trigger; does nothing where there is none. Locks its table in ACCESS EXCLUSIVE for a moment."""
+    _transact(
+        op,
+        f"drop trigger {name} of {table}",
+        f"DROP TRIGGER IF EXISTS {identifier(name)} ON {identifier(table)}",
+    )
+
+
+def _transact(op: Operations, about: str, *statements: str) -> None:
+    for statement in statements:
+        collector_of(op).statement(statement, about)
+
+
+def _several(names: Sequence[str]) -> Sequence[str]:
+    """Return the names. Raises TypeError for one alone, whose letters would be taken for names."""
+    if isinstance(names, str):
+        raise TypeError(f"found: {names!r}; needed: a list of columns; write: [{names!r}]")
+    return names
+
+
+def _identifiers(names: Sequence[str]) -> str:
+    return ", ".join(map(identifier, _several(names)))
+
+
+def _constraint_query(name: str, table: str, kind: str) -> str:
+    return f"""SELECT FROM pg_constraint WHERE conname = {literal(name)} AND contype = '{kind}'
+           AND conrelid = {literal(identifier(table))}::regclass"""
+
+
+def _add_not_valid(op: Operations, name: str, table: str, rule: str, kind: str) -> None:
+    # One of that name may be there from a run whose rule was another: it goes, which costs no more than adding does.
+    alter = f"ALTER TABLE {identifier(table)}"
+    dropped = f"""IF EXISTS ({_constraint_query(name, table, kind)}) THEN
+        {alter} DROP CONSTRAINT {identifier(name)};
+    END IF;"""
+    _transact(
+        op,
+        f"add {name} to {table}, not validated",
+        do_statement(dropped),
+        f"{alter} ADD CONSTRAINT {identifier(name)} {rule} NOT VALID",
+    )
+
+
+def _replace(op: Operations, said: str, create: str, named: str) -> None:
+    collector = collector_of(op)
+    ranks = (rf"coalesce(substring({said} FROM '^todo_schema {part}')::int, 0)" for part in _MARK)
+    newer = "false" if collector.rank is None else f"({', '.join(ranks)}) > {collector.rank}"
+    _transact(
+        op,
+        f"replace {named.partition(' ')[0].lower()} {named.partition(' ')[2]}",
+        do_statement(f"""IF NOT {newer} THEN
+        EXECUTE {literal(create)};
+        EXECUTE {literal(f"COMMENT ON {named} IS {literal(collector.mark)}")};
+    END IF;"""),
+    )

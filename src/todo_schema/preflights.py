@@ -1,0 +1,87 @@
+"""Looks for rows that a revision would fail on, before anything is changed."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from sqlalchemy import Connection
+
+from todo_schema import revisions
+from todo_schema.driver_errors import (
+    READ_ONLY_TRANSACTION,
+    UNDEFINED_COLUMN,
+    UNDEFINED_FUNCTION,
+    UNDEFINED_TABLE,
+    reason,
+    sqlstate,
+)
+from todo_schema.errors import MigrationFailedError, PreflightError
+from todo_schema.inspection import Found
+from todo_schema.quoting import identifier
+from todo_schema.reports import Revision
+from todo_schema.transactions import explaining
+from todo_schema.violations import Violation
+from todo_schema.work import Work
+
+# What a revision before it makes is not there yet.
+_NOT_YET = {UNDEFINED_COLUMN, UNDEFINED_FUNCTION, UNDEFINED_TABLE}
+
+
+def refuse(
+    work: Work, connection: Connection, found: Found, due: Iterable[Revision], *, early: bool = False
+) -> None:
+    """Raise where rows are there that one of these revisions would fail on. For `early` see `look`.
+
+    Raises:
+        PreflightError: There are.
+        MigrationFailedError: A preflight itself failed.
+
+    """
+    violations = look(work, connection, found, due, early=early)
+    if violations:
+        first = violations[0]
+        listed = "".join(f"\n  {violation}" for violation in violations)
+        path = "" if found.schema == "public" else f"SET search_path = {identifier(found.schema)}; "
+        raise PreflightError(
+            f"rows in schema {found.schema} of database {found.database} that revision {first.revision} would fail "
+            f"on:{listed}",
+            "none of them; these revisions have changed nothing",
+            f"mend or remove them, and call again: {path}{first.query};",
+            violations,
+        )
+
+
+def look(
+    work: Work, connection: Connection, found: Found, due: Iterable[Revision], *, early: bool = True
+) -> tuple[Violation, ...]:
+    """Return what these revisions would fail on; read only.
+
+    Args:
+        work: The run.
+        connection: A connection in no transaction.
+        found: What the database holds.
+        due: The revisions.
+        early: Pass over a preflight that needs what a revision before it makes. At its own turn it has to be there.
+
+    """
+    violations: list[Violation] = []
+    for revision in due:
+        preflight = revisions.preflight_of(revision.revision)
+        if preflight is None:
+            continue
+        with explaining(found, revision.revision):
+            try:
+                with work.reading(connection, read_only=True):
+                    told = tuple(preflight(connection))
+            except Exception as error:
+                if sqlstate(error) == READ_ONLY_TRANSACTION:
+                    raise MigrationFailedError(
+                        f"the preflight of revision {revision.revision} tried to write: {reason(error)}",
+                        "one that only looks; nothing was changed",
+                        "install a version of todo-schema without this mistake",
+                        revision.revision,
+                    ) from error
+                if not early or sqlstate(error) not in _NOT_YET:
+                    raise
+                continue
+        violations += [replace(violation, revision=revision.revision) for violation in told]
+    return tuple(violations)
