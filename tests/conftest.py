@@ -1,7 +1,8 @@
 """The servers and databases of the tests; `TODO_SCHEMA_TEST_URL` names a server to use for the wheel's."""
 
 import os
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from tests.support.servers import Server, embedded_server, given_server
 # and ruff: once, by `make test`, is enough.
 SLOW = {
     "test_authoring",
+    "test_backfills",
     "test_behind",
     "test_cli_contract",
     "test_clients",
@@ -28,13 +30,17 @@ SLOW = {
     "test_contract_races",
     "test_contract_steps",
     "test_contracts_at_once",
+    "test_deferred",
+    "test_deferred_at_once",
     "test_disk_full",
     "test_encodings",
     "test_floor_kept",
     "test_imports",
+    "test_index_builds",
     "test_interleavings",
     "test_kills",
     "test_lease_settings",
+    "test_leftovers",
     "test_lock_classes",
     "test_locks",
     "test_next_revision",
@@ -44,6 +50,7 @@ SLOW = {
     "test_pooled_clients",
     "test_races",
     "test_releases",
+    "test_resume",
     "test_role_settings",
     "test_roles",
     "test_rolling",
@@ -123,12 +130,39 @@ def pooler(server: Server) -> Iterator[Pooler]:
         yield running
 
 
+Once = Callable[[str, Callable[[Path], object]], Path]
+
+
 @pytest.fixture(scope="session")
-def next_package(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
+    """Fills a folder that all workers share: `once(name, fill)`. Nobody changes it afterwards."""
+    import fcntl
+
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def once(name: str, fill: Callable[[Path], object]) -> Path:
+        folder = shared / name
+        with (shared / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not folder.exists():
+                unfinished = Path(tempfile.mkdtemp(prefix=name, dir=shared))
+                fill(unfinished)
+                unfinished.rename(folder)
+        return folder
+
+    return once
+
+
+@pytest.fixture(scope="session")
+def next_package(server: Server, once: Once) -> Path:
     """The PYTHONPATH of a package that is one expand revision ahead of this one: a column of tasks."""
-    folder = packages.throwaway_package(tmp_path_factory.mktemp("next"), packages.NEXT_REVISION)
-    packages.write_catalogues(folder, server)
-    return folder
+
+    def fill(folder: Path) -> None:
+        packages.throwaway_package(folder, packages.NEXT_REVISION)
+        packages.write_catalogues(folder, server)
+
+    return once("next", fill)
 
 
 @pytest.fixture(scope="session")
@@ -139,14 +173,15 @@ def next_asked(next_package: Path) -> Iterator[contracting.Asked]:
 
 
 @pytest.fixture(scope="session")
-def contracting_package(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def contracting_package(server: Server, once: Once) -> Path:
     """The PYTHONPATH of a package that is one expand revision ahead, and contains the contract step after it."""
-    revisions = packages.NEXT_REVISION | packages.NEXT_CONTRACT
-    folder = packages.throwaway_package(
-        tmp_path_factory.mktemp("contracting"), revisions, edits=[packages.WITHOUT_DESCRIPTION]
-    )
-    packages.write_catalogues(folder, server)
-    return folder
+
+    def fill(folder: Path) -> None:
+        revisions = packages.NEXT_REVISION | packages.NEXT_CONTRACT
+        packages.throwaway_package(folder, revisions, edits=[packages.WITHOUT_DESCRIPTION])
+        packages.write_catalogues(folder, server)
+
+    return once("contracting", fill)
 
 
 @pytest.fixture(scope="session")
@@ -157,13 +192,14 @@ def contracting_asked(contracting_package: Path) -> Iterator[contracting.Asked]:
 
 
 @pytest.fixture(scope="session")
-def without_the_step(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[contracting.Asked]:
+def without_the_step(server: Server, once: Once) -> Iterator[contracting.Asked]:
     """The package of the same schema version from before the contract step was written."""
-    folder = packages.throwaway_package(
-        tmp_path_factory.mktemp("without"), packages.NEXT_REVISION, edits=[packages.WITHOUT_DESCRIPTION]
-    )
-    packages.write_catalogues(folder, server)
-    with contracting.asked(folder) as package:
+
+    def fill(folder: Path) -> None:
+        packages.throwaway_package(folder, packages.NEXT_REVISION, edits=[packages.WITHOUT_DESCRIPTION])
+        packages.write_catalogues(folder, server)
+
+    with contracting.asked(once("without", fill)) as package:
         yield package
 
 
@@ -207,6 +243,7 @@ def stage(peers: tuple[Peer, Peer], expanded_database: str) -> Iterator[Stage]:
 
 
 @pytest.fixture(scope="session")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def wheel(once: Once) -> Path:
     """The wheel of this checkout."""
-    return packages.build_wheel(tmp_path_factory.mktemp("wheel"))
+    (built,) = once("wheel", packages.build_wheel).glob("*.whl")
+    return built

@@ -4,18 +4,17 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
 from tests.support import contracting, forker
-from tests.support.contracting import CONTRACTED, EXPANDED, Asked, floors, recorded, revisions_of
+from tests.support.contracting import CONTRACTED, EXPANDED, Asked, revisions_of
 from tests.support.faults import WAITING_FOR_A_LOCK, Fault, moments_of
 from tests.support.packages import CONTRACT, DROPPED
 from tests.support.proxy import Moment, Proxy
 from tests.support.revisions import NEXT_VERSION
 from tests.support.servers import Server, execute
-from tests.support.states import rows
 from tests.support.waiting import wait_for
 from tests.support.ways import Call, asyncpg, both_drivers, psycopg
 
@@ -23,12 +22,31 @@ UP, DOWN = ("contract", {}), ("downgrade", {"to": "c000"})
 BEFORE, AFTER = (EXPANDED, 1, True), (CONTRACTED, NEXT_VERSION, False)
 
 At = tuple[int, Moment]
+State = tuple[set[str], int, bool]
 
 
-def standing(url: str) -> tuple[set[str], int, bool]:
-    """The version rows, the floor in force, and whether the column is there."""
-    column = f"SELECT FROM pg_attribute WHERE attrelid = 'tasks'::regclass AND attname = '{DROPPED}'"
-    return recorded(url), floors(url)[-1], bool(execute(url, column))
+class Standing(NamedTuple):
+    """What a database says: its version rows, the floor in force, whether the column is there, and the history."""
+
+    recorded: set[str]
+    floor: int
+    column: bool
+    history: list[str]
+
+    @property
+    def state(self) -> State:
+        """All but the history."""
+        return self[:3]
+
+
+def standing(url: str) -> Standing:
+    """Ask for all of it at once: it is asked for at every moment."""
+    query = f"""SELECT array(SELECT version_num FROM todo_schema_version),
+        (SELECT floor FROM todo_schema_history ORDER BY id DESC LIMIT 1),
+        EXISTS (SELECT FROM pg_attribute WHERE attrelid = 'tasks'::regclass AND attname = '{DROPPED}'),
+        array(SELECT action || ' ' || revision FROM todo_schema_history ORDER BY id)"""
+    ((recorded, *rest),) = execute(url, query)
+    return Standing(set(recorded), *rest)
 
 
 @pytest.fixture(scope="module")
@@ -53,27 +71,29 @@ def moments_of_the_step(
     return moments_of({number: told[number] for number in range(first, last + 1)})
 
 
-def assert_nothing_or_all(url: str, *, upward: bool, at: At, last: int) -> None:
+def assert_nothing_or_all(url: str, *, upward: bool, at: At, last: int) -> Standing:
     start, end = (BEFORE, AFTER) if upward else (AFTER, BEFORE)
     found = standing(url)
-    assert found in (start, end), at
+    assert found.state in (start, end), at
     # Only a COMMIT that the server has got may have been carried out.
     if at[0] < last or at[1] == "before":
-        assert found == start, at
+        assert found.state == start, at
+    return found
 
 
-def repeat_and_go_back(package: Asked, call: Call, url: str, *, upward: bool, at: At) -> None:
+def repeat_and_go_back(
+    package: Asked, call: Call, url: str, before: Standing, *, upward: bool, at: At
+) -> None:
     """Do the same again, and then the opposite; each is recorded once, whoever did it."""
     end = AFTER if upward else BEFORE
-    known = len(rows(url, "id"))
-    before = standing(url)
+    steps = (f"upgrade {CONTRACT}", "downgrade c000")
+    done, undone = steps if upward else steps[::-1]
     again, deep = package(call, url, UP if upward else DOWN, ("check", {"deep": True}))
-    assert (standing(url), deep) == (end, "current"), (at, again)
-    assert len(rows(url, "id")) == known + (before != end), at
+    after = standing(url)
+    assert (after.state, deep) == (end, "current"), (at, again)
+    assert after.history == before.history + [done] * (before.state != end), at
     package(call, url, DOWN if upward else UP)
-    recently = rows(url, "revision, action")[-2:]
-    steps = [(CONTRACT, "upgrade"), ("c000", "downgrade")]
-    assert recently == (steps if upward else steps[::-1]), at
+    assert standing(url).history == [*after.history, undone], at
 
 
 @pytest.mark.parametrize(
@@ -111,8 +131,8 @@ def test_a_process_may_be_killed_before_and_inside_every_statement_of_the_step(
             (outcome,) = second.outcomes()
         assert fault.happened, at
         assert outcome["error"] == "ended with -9 and said nothing", at
-        assert_nothing_or_all(url, upward=upward, at=at, last=last)
-        repeat_and_go_back(contracting_asked, call, url, upward=upward, at=at)
+        found = assert_nothing_or_all(url, upward=upward, at=at, last=last)
+        repeat_and_go_back(contracting_asked, call, url, found, upward=upward, at=at)
 
 
 @both_drivers
@@ -131,7 +151,7 @@ def test_its_backend_or_its_connection_may_be_lost_at_any_statement_of_the_step(
             if way == "cut":
                 proxy.cut(connection)
             else:
-                server.execute(f"SELECT pg_terminate_backend({proxy.backend_pid(connection)}, 5000)")
+                server.terminate(proxy.backend_pid(connection))
 
         fault = Fault(*at, lose)
         with Proxy(server, on_statement=fault) as proxy:
@@ -143,8 +163,8 @@ def test_its_backend_or_its_connection_may_be_lost_at_any_statement_of_the_step(
             "DatabaseUnreachableError": "no connection to ",
         }
         assert said[answer["error"]] in answer["found"], (at, answer)
-        assert_nothing_or_all(url, upward=True, at=at, last=last)
-        repeat_and_go_back(contracting_asked, call, url, upward=True, at=at)
+        found = assert_nothing_or_all(url, upward=True, at=at, last=last)
+        repeat_and_go_back(contracting_asked, call, url, found, upward=True, at=at)
 
 
 @both_drivers
@@ -161,7 +181,7 @@ def test_a_worker_that_has_lost_its_guard_applies_nothing_twice(
     others: list[Future[list[Any]]] = []
 
     def lose_the_guard(_: int) -> None:
-        server.execute(f"SELECT pg_terminate_backend({proxy.backend_pid(1)}, 5000)")
+        server.terminate(proxy.backend_pid(1))
         others.append(threads.submit(second, call, expanded_database, UP))
         wait_for(lambda: others[0].done() or execute(expanded_database, WAITING_FOR_A_LOCK))
 
@@ -170,8 +190,9 @@ def test_a_worker_that_has_lost_its_guard_applies_nothing_twice(
         (first,) = contracting_asked(call, proxy.url(expanded_database), UP)
         (other,) = others[0].result()
     assert sorted([*revisions_of(first), *revisions_of(other)]) == [CONTRACT]
-    assert standing(expanded_database) == AFTER
-    assert rows(expanded_database, "revision, action")[-2:].count((CONTRACT, "upgrade")) == 1
+    left = standing(expanded_database)
+    assert left.state == AFTER
+    assert left.history.count(f"upgrade {CONTRACT}") == 1
 
 
 class Later(Fault):

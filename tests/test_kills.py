@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from tests.support import forker, packages
-from tests.support.catalog_dump import dump
+from tests.support.catalog_dump import CATALOGUE, dump
 from tests.support.clusters import Cluster
 from tests.support.contracting import Asked, revisions_of
 from tests.support.faults import WAITING_FOR_A_LOCK, Fault, moments_of
 from tests.support.forker import Forker
-from tests.support.migrated import assert_migrated, empty
+from tests.support.migrated import assert_left_clean, assert_migrated, empty
 from tests.support.proxy import Moment, Proxy
 from tests.support.revisions import NEXT, REVISIONS
 from tests.support.servers import Server, execute
@@ -40,6 +40,14 @@ def clean(server: Server) -> str:
     url = server.create_database()
     upgrade(url)
     return dump(url)
+
+
+@pytest.fixture(scope="module")
+def clean_catalogue(server: Server) -> str:
+    """The same, for what is compared at every moment."""
+    url = server.create_database()
+    upgrade(url)
+    return str(execute(url, CATALOGUE)[0][0])
 
 
 @pytest.fixture(scope="module")
@@ -70,16 +78,16 @@ def moments(server: Server, replicas: Forker) -> list[tuple[int, Moment]]:
     return moments_of(statements_of_a_run(server, replicas))
 
 
-def next_call_ends_at_the_head(database: str, clean: str) -> ChangeReport:
+def next_call_ends_at_the_head(database: str, clean_catalogue: str) -> ChangeReport:
     report = upgrade(database, timeout=30)
     assert report.after is State.CURRENT
-    assert_migrated(database, clean)
+    assert_left_clean(database, clean_catalogue)
     empty(database)
     return report
 
 
 def kill_at(
-    moments: list[tuple[int, Moment]], server: Server, database: str, replicas: Forker, clean: str
+    moments: list[tuple[int, Moment]], server: Server, database: str, replicas: Forker, clean_catalogue: str
 ) -> None:
     """Kill a migrating process with SIGKILL at each of these moments."""
     for number, moment in moments:
@@ -97,7 +105,7 @@ def kill_at(
             (outcome,) = replicas.outcomes()
         assert fault.happened, (number, moment)
         assert outcome["error"] == "ended with -9 and said nothing", (number, moment)
-        next_call_ends_at_the_head(database, clean)
+        next_call_ends_at_the_head(database, clean_catalogue)
 
 
 @pytest.mark.parametrize("part", range(PARTS))
@@ -105,30 +113,30 @@ def test_a_process_may_be_killed_before_inside_and_after_every_statement(
     server: Server,
     database: str,
     replicas: Forker,
-    clean: str,
+    clean_catalogue: str,
     moments: list[tuple[int, Moment]],
     part: int,
 ):
-    kill_at(moments[part::PARTS], server, database, replicas, clean)
+    kill_at(moments[part::PARTS], server, database, replicas, clean_catalogue)
 
 
 def test_a_process_on_asyncpg_may_be_killed_too(
-    server: Server, database: str, async_replicas: Forker, clean: str
+    server: Server, database: str, async_replicas: Forker, clean_catalogue: str
 ):
     moments = moments_of(statements_of_a_run(server, async_replicas))
-    kill_at(moments[::17], server, database, async_replicas, clean)
+    kill_at(moments[::17], server, database, async_replicas, clean_catalogue)
 
 
 @pytest.mark.parametrize("part", range(PARTS))
 def test_its_backend_may_be_killed_inside_and_between_the_statements(
-    server: Server, database: str, clean: str, moments: list[tuple[int, Moment]], part: int
+    server: Server, database: str, clean_catalogue: str, moments: list[tuple[int, Moment]], part: int
 ):
     # For a backend the time between two statements is much the same wherever it is: a fifth of them will do.
     worth = [(number, moment) for number, moment in moments if moment != "before" or number % 5 == 0]
     for number, moment in worth[part::PARTS]:
 
         def terminate(connection: int) -> None:
-            server.execute(f"SELECT pg_terminate_backend({proxy.backend_pid(connection)}, 5000)")
+            server.terminate(proxy.backend_pid(connection))
 
         fault = Fault(number, moment, terminate)
         with (
@@ -137,7 +145,7 @@ def test_its_backend_may_be_killed_inside_and_between_the_statements(
         ):
             upgrade(proxy.url(database))
         assert fault.happened, (number, moment)
-        next_call_ends_at_the_head(database, clean)
+        next_call_ends_at_the_head(database, clean_catalogue)
 
 
 def test_the_server_may_be_restarted_in_mid_run(private_server: Cluster, replicas: Forker):
@@ -148,7 +156,7 @@ def test_the_server_may_be_restarted_in_mid_run(private_server: Cluster, replica
     assert statements[recorded + 1] == "COMMIT"
     database = private_server.create_database()
     upgrade(database)
-    clean = dump(database)
+    clean_catalogue = execute(database, CATALOGUE)[0][0]
     empty(database)
     some = moments_of(statements)[::25] + [(recorded + 1, moment) for moment in ("before", "inside", "after")]
     for (number, moment), mode in zip(some, cycle(["fast", "immediate"]), strict=False):
@@ -159,7 +167,7 @@ def test_the_server_may_be_restarted_in_mid_run(private_server: Cluster, replica
         ):
             upgrade(proxy.url(database))
         assert fault.happened, (number, moment)
-        next_call_ends_at_the_head(database, clean)
+        next_call_ends_at_the_head(database, clean_catalogue)
 
 
 @pytest.mark.parametrize(
@@ -175,7 +183,7 @@ def test_a_worker_that_has_lost_its_guard_applies_nothing_twice(
         if way == "cut":
             proxy.cut(1)
         else:
-            server.execute(f"SELECT pg_terminate_backend({proxy.backend_pid(1)}, 5000)")
+            server.terminate(proxy.backend_pid(1))
         second.append(threads.submit(upgrade, database))
         wait_for(lambda: second[0].done() or execute(database, WAITING_FOR_A_LOCK))
 

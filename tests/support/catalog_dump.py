@@ -12,6 +12,47 @@ from tests.support.clusters import debian_binaries
 from tests.support.servers import execute
 from todo_schema import embedded
 
+# A line for each thing in `public`: its name, its definition, its comment, whose it is, and who may do what with it.
+_LINES = """
+WITH ours AS (
+    SELECT c.*, c.oid::regclass::text AS name FROM pg_class c WHERE c.relnamespace = 'public'::regnamespace
+)
+SELECT concat_ws(' | ', 'relation', c.relkind, c.name, c.relowner::regrole, c.relacl, c.relpersistence,
+                 c.relreplident, c.relrowsecurity, c.reloptions, obj_description(c.oid, 'pg_class'),
+                 CASE WHEN c.relkind IN ('v', 'm') THEN pg_get_viewdef(c.oid) END)
+FROM ours c
+UNION ALL
+SELECT concat_ws(' | ', 'column', c.name, a.attnum, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull,
+                 pg_get_expr(d.adbin, d.adrelid), a.attidentity, a.attgenerated, a.attstorage, a.attstattarget,
+                 a.attoptions, a.attacl, a.attcollation::regcollation, col_description(c.oid, a.attnum))
+FROM ours c JOIN pg_attribute a ON a.attrelid = c.oid
+     LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
+WHERE a.attnum > 0 AND NOT a.attisdropped
+UNION ALL
+SELECT concat_ws(' | ', 'constraint', conrelid::regclass, conname, pg_get_constraintdef(oid),
+                 obj_description(oid, 'pg_constraint'))
+FROM pg_constraint WHERE connamespace = 'public'::regnamespace
+UNION ALL
+SELECT concat_ws(' | ', 'index', pg_get_indexdef(c.oid), i.indisvalid, i.indisready, i.indisclustered)
+FROM ours c JOIN pg_index i ON i.indexrelid = c.oid
+UNION ALL
+SELECT concat_ws(' | ', 'sequence', c.name, s.seqtypid::regtype, s.seqstart, s.seqincrement, s.seqmin, s.seqmax)
+FROM ours c JOIN pg_sequence s ON s.seqrelid = c.oid
+UNION ALL
+SELECT concat_ws(' | ', 'trigger', pg_get_triggerdef(t.oid), t.tgenabled)
+FROM ours c JOIN pg_trigger t ON t.tgrelid = c.oid WHERE NOT t.tgisinternal
+UNION ALL
+SELECT concat_ws(' | ', 'routine', pg_get_functiondef(oid), proowner::regrole, proacl)
+FROM pg_proc WHERE pronamespace = 'public'::regnamespace AND prokind <> 'a'
+UNION ALL
+SELECT concat_ws(' | ', 'type', typname, typtype, typowner::regrole, typacl, typbasetype::regtype)
+FROM pg_type WHERE typnamespace = 'public'::regnamespace
+ORDER BY 1
+"""
+
+CATALOGUE = f"SELECT string_agg(line, chr(10)) FROM ({_LINES}) AS lines (line)"
+"""The same as a `dump` of `public`, in a sixth of its time: for a comparison that is made hundreds of times."""
+
 # What pg_dump says about itself and the session, not about the database.
 _NOISE = re.compile(r"(--|SET |SELECT pg_catalog\.set_config|\\(un)?restrict )")
 

@@ -55,8 +55,6 @@ class Proxy:
         self._running: list[tuple[Link, threading.Thread]] = []
         self.closing = False
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=256)
-        # accept() cannot be woken on every system.
-        self._listener.settimeout(0.05)
         self.port = int(self._listener.getsockname()[1])
         self._address = Server(f"postgresql://{server.user}@127.0.0.1:{self.port}/postgres?sslmode=disable")
         self._address.password = server.password
@@ -89,6 +87,9 @@ class Proxy:
         """Cut every connection, and wait until every thread has ended."""
         self.closing = True
         self.released.set()
+        # On no system does its closing wake who waits in accept(); another client does.
+        with suppress(OSError):
+            socket.create_connection(("127.0.0.1", self.port)).close()
         self._door.join()
         self._listener.close()
         for link, thread in self._running:
@@ -123,12 +124,15 @@ class Proxy:
             return self._numbered
 
     def _listen(self) -> None:
-        while not self.closing:
-            with suppress(TimeoutError):
-                link = Link(self, self._listener.accept()[0])
-                thread = threading.Thread(target=link.run, name=f"link on {self.port}", daemon=True)
-                self._running.append((link, thread))
-                thread.start()
+        while True:
+            client, _ = self._listener.accept()
+            if self.closing:
+                client.close()
+                return
+            link = Link(self, client)
+            thread = threading.Thread(target=link.run, name=f"link on {self.port}", daemon=True)
+            self._running.append((link, thread))
+            thread.start()
 
 
 class Link:

@@ -3,7 +3,7 @@
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, LiteralString, cast
 from urllib.parse import quote, urlencode
@@ -15,8 +15,14 @@ from psycopg.conninfo import conninfo_to_dict
 
 from todo_schema.embedded import postgres
 
-# What makes commits slow and crashes safe; a test database needs neither.
-FAST_SETTINGS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+# What makes commits slow and crashes safe; a test database needs neither. It is also small, and whoever drops a table
+# or a database looks through all the buffers.
+FAST_SETTINGS = {
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "shared_buffers": "16MB",
+}
 
 
 _MEMORY = Path("/dev/shm")
@@ -57,8 +63,12 @@ def execute(url: str, statement: str, parameters: tuple[object, ...] | None = No
 class Server:
     """A running PostgreSQL, reached as a superuser through the url that it was made from."""
 
-    def __init__(self, url: str) -> None:
-        """Take the url of a superuser; nothing is opened."""
+    def __init__(self, url: str, *, keep: bool = False) -> None:
+        """Take the url of a superuser; nothing is opened.
+
+        With `keep` the connection that makes databases stays open until `close`: another one for each of a thousand
+        databases takes as long as half the making. It is for a server that is not restarted or starved of connections.
+        """
         parts = conninfo_to_dict(url)
         self.host = str(parts.pop("host", "localhost"))
         self.port = int(str(parts.pop("port", 5432)))
@@ -67,6 +77,8 @@ class Server:
         parts.pop("dbname", None)
         self._query = {name: str(value) for name, value in parts.items()}
         self._made: list[str] = []
+        self._keep = keep
+        self._kept: psycopg.Connection | None = None
 
     @property
     def version(self) -> int:
@@ -107,16 +119,14 @@ class Server:
             source = sql.Identifier(database_name(template))
         # Without the strategy every page is logged: twice the work.
         create = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy")
-        self.execute(create.format(sql.Identifier(name), source).as_string())
+        self._administer(create.format(sql.Identifier(name), source))
         self._made.append(name)
         return self.url(name)
 
     def drop_database(self, database: str) -> None:
         """Drop a database (a name or a url) if it exists, ending its sessions."""
         name = database_name(database)
-        self.execute(
-            sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)).as_string()
-        )
+        self._administer(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
         if name in self._made:
             self._made.remove(name)
 
@@ -125,23 +135,48 @@ class Server:
         for name in tuple(self._made):
             self.drop_database(name)
 
+    def terminate(self, pid: int) -> None:
+        """End a backend, and wait until it has gone; the timeout of pg_terminate_backend looks every 100 ms."""
+        self.execute(
+            f"""DO $$ BEGIN
+                PERFORM pg_terminate_backend({pid});
+                WHILE EXISTS (SELECT FROM pg_stat_activity WHERE pid = {pid}) LOOP
+                    PERFORM pg_sleep(0.001), pg_stat_clear_snapshot();
+                END LOOP;
+            END $$"""
+        )
+
+    def close(self) -> None:
+        """Close the connection that was kept, if there is one."""
+        if self._kept is not None:
+            self._kept.close()
+            self._kept = None
+
+    def _administer(self, statement: sql.Composed) -> None:
+        if not self._keep:
+            self.execute(statement.as_string())
+            return
+        if self._kept is None:
+            self._kept = psycopg.connect(self.url(), autocommit=True, connect_timeout=10)
+        self._kept.execute(statement)
+
 
 @contextmanager
 def embedded_server() -> Iterator[Server]:
     """A server from the wheel in a temporary folder, made fast in ways that only a test may want."""
-    with data_folder() as folder, postgres(folder / "data") as url:
-        server = Server(url)
-        for name, value in FAST_SETTINGS.items():
-            server.execute(f"ALTER SYSTEM SET {name} = {value}")
-        server.execute("SELECT pg_reload_conf()")
-        yield server
+    with data_folder() as folder:
+        with postgres(folder / "data") as url:
+            for name, value in FAST_SETTINGS.items():
+                execute(url, f"ALTER SYSTEM SET {name} = '{value}'")
+        with postgres(folder / "data") as url, closing(Server(url, keep=True)) as server:
+            yield server
 
 
 @contextmanager
 def given_server(url: str) -> Iterator[Server]:
     """The server that somebody else runs at `url`: it keeps its settings and gets its databases dropped."""
-    server = Server(url)
-    try:
-        yield server
-    finally:
-        server.drop_databases()
+    with closing(Server(url, keep=True)) as server:
+        try:
+            yield server
+        finally:
+            server.drop_databases()
