@@ -85,8 +85,7 @@ def fill(work: Work, wire: Wire, part: Backfill, place: Place, row: PartRow) -> 
     while stop is not None:
         after = f"{key} > {literal(last)}::{kind}" if last is not None else "true"
         ends = f"{literal(str(stop))}::{kind}"
-        # A key may contain braces.
-        uppers = upper_query(part, home, after.replace("{", "{{").replace("}", "}}"), ends, batch)
+        uppers = upper_query(part, home, after, ends, batch)
         upper, lag = ask(f"SELECT ({uppers})::text, {_lag_query()}")
         if upper is None:
             break

@@ -120,3 +120,16 @@ def collector_of(op: Operations) -> Collector:
             "write: def upgrade(op), and call upgrade() of todo_schema"
         )
     return collector
+
+
+def transact(op: Operations, about: str, *statements: str) -> None:
+    """Add statements of ours to the transaction that is being collected.
+
+    Args:
+        op: What the revision was given.
+        about: What they do, as a person reads it.
+        statements: The statements; they may be run again.
+
+    """
+    for statement in statements:
+        collector_of(op).statement(statement, about)

@@ -14,6 +14,7 @@ DEADLOCK_DETECTED = "40P01"
 DUPLICATE_TABLE = "42P07"
 DUPLICATE_SCHEMA = "42P06"
 UNIQUE_VIOLATION = "23505"
+FOREIGN_KEY_VIOLATION = "23503"
 
 
 def driver_error(error: BaseException) -> BaseException:
@@ -32,11 +33,15 @@ def sqlstate(error: BaseException) -> str | None:
 
 
 def reason(error: BaseException) -> str:
-    """Return the first line of what the server or the driver said."""
+    """Return the first line of what the server or the driver said, and which key it was about."""
     inner = driver_error(error)
-    primary = getattr(getattr(inner, "diag", None), "message_primary", None)
-    text = str(primary or inner).strip()
-    return text.splitlines()[0] if text else type(inner).__name__
+    diagnosis = getattr(inner, "diag", None)
+    text = str(getattr(diagnosis, "message_primary", None) or inner).strip()
+    said = text.splitlines()[0] if text else type(inner).__name__
+    # Which key it was. What the server adds elsewhere may be a whole row of somebody's.
+    keys = sqlstate(error) in {UNIQUE_VIOLATION, FOREIGN_KEY_VIOLATION}
+    detail = (getattr(diagnosis, "message_detail", None) or getattr(inner, "detail", None)) if keys else None
+    return f"{said}: {detail}" if detail else said
 
 
 def is_connection_lost(error: BaseException) -> bool:

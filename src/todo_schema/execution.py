@@ -135,7 +135,7 @@ def _insert(site: Site, wire: TransactionWire, action: str) -> None:
 
 def _run_alone(site: Site, part: IndexBuild | IndexDrop | Validation) -> None:
     work = site.work
-    with explaining(site.found, site.name), autocommit(site.connection) as wire:
+    with explaining(site.found, site.name, part.about), autocommit(site.connection) as wire:
         _free_of_timeouts(work, wire)
         with watching.long_statement(work, site.name, part, wire.server_pid):
             match part:
@@ -172,7 +172,7 @@ def _backfill(site: Site, part: Backfill, number: int, row: PartRow | None) -> N
         row = {told.number: told for told in _recorded(site)}.get(number)
         if row is None:
             raise VersionMovedError(site.name)
-    with explaining(site.found, site.name), autocommit(site.connection) as wire:
+    with explaining(site.found, site.name, part.about), autocommit(site.connection) as wire:
         _free_of_timeouts(site.work, wire, lock_timeout_ms=backfills.LOCK_TIMEOUT_MS)
         try:
             rows = backfills.fill(site.work, wire, part, place, row)

@@ -4,7 +4,6 @@ Each function takes the `op` that the revision was given, and may be run again a
 and how it is carried out, is in `docs/writing-revisions.md`.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,7 +11,8 @@ import sqlalchemy as sa
 from alembic.operations import Operations
 
 from todo_schema import new_columns
-from todo_schema.collecting import collector_of
+from todo_schema.collecting import collector_of, transact
+from todo_schema.definitions import drop_function, drop_trigger, replace_function, replace_trigger
 from todo_schema.parts import Backfill, IndexBuild, IndexDrop, Validation, do_statement
 from todo_schema.quoting import identifier, literal
 from todo_schema.violations import Violation, violation
@@ -38,12 +38,7 @@ __all__ = [
     "violation",
 ]
 
-# What may follow the events of a trigger; its table stands in between.
-_AFTER_EVENTS = re.compile(r"\b(?:REFERENCING|FOR|WHEN|EXECUTE)\b", re.IGNORECASE)
-_ON = re.compile(r"\bON\b", re.IGNORECASE)
 _LONGEST_NAME = 63  # bytes
-# What the comment on a function or trigger says after `todo_schema`: `005`, or of a contract revision `005 c001`.
-_MARK = ("([0-9]+)", "[0-9]+ c([0-9]+)$")
 
 
 def create_index(
@@ -142,7 +137,7 @@ def set_not_null(op: Operations, table: str, column: str) -> None:
     _add_not_valid(op, name, table, f"CHECK ({identifier(column)} IS NOT NULL)", "c")
     collector_of(op).add(Validation(table, name))
     set_ = f"ALTER TABLE {identifier(table)} ALTER COLUMN {identifier(column)} SET NOT NULL"
-    _transact(
+    transact(
         op,
         f"set {table}.{column} not null",
         set_,
@@ -165,7 +160,7 @@ def add_unique(op: Operations, name: str, table: str, columns: Sequence[str]) ->
     create_index(op, name, table, [identifier(column) for column in _several(columns)], unique=True)
     add = f"ALTER TABLE {identifier(table)} ADD CONSTRAINT {identifier(name)} UNIQUE USING INDEX {identifier(name)}"
     there = _constraint_query(name, table, "u")
-    _transact(
+    transact(
         op,
         f"add {name} to {table}",
         do_statement(f"IF NOT EXISTS ({there}) THEN\n        {add};\n    END IF;"),
@@ -187,10 +182,10 @@ def add_column(op: Operations, table: str, column: sa.Column[Any]) -> None:
             says would be lost.
 
     """
-    _transact(op, f"add column {table}.{column.name}", new_columns.add_statement(table, column))
+    transact(op, f"add column {table}.{column.name}", new_columns.add_statement(table, column))
     if column.comment:
         name = f"{identifier(table)}.{identifier(column.name)}"
-        _transact(
+        transact(
             op, f"add column {table}.{column.name}", f"COMMENT ON COLUMN {name} IS {literal(column.comment)}"
         )
 
@@ -198,7 +193,7 @@ def add_column(op: Operations, table: str, column: sa.Column[Any]) -> None:
 def drop_column(op: Operations, table: str, column: str) -> None:
     """Drop a column; does nothing where there is none. Locks the table in ACCESS EXCLUSIVE for a moment."""
     drop = f"ALTER TABLE {identifier(table)} DROP COLUMN IF EXISTS {identifier(column)}"
-    _transact(op, f"drop column {table}.{column}", drop)
+    transact(op, f"drop column {table}.{column}", drop)
 
 
 def drop_constraint(op: Operations, name: str, table: str) -> None:
@@ -207,7 +202,7 @@ def drop_constraint(op: Operations, name: str, table: str) -> None:
     Locks the table in ACCESS EXCLUSIVE for a moment, and of a foreign key the other table too.
     """
     drop = f"ALTER TABLE {identifier(table)} DROP CONSTRAINT IF EXISTS {identifier(name)}"
-    _transact(op, f"drop {name} of {table}", drop)
+    transact(op, f"drop {name} of {table}", drop)
 
 
 def set_default(op: Operations, table: str, column: str, default: str | None) -> None:
@@ -217,13 +212,13 @@ def set_default(op: Operations, table: str, column: str, default: str | None) ->
     """
     change = f"SET DEFAULT {default}" if default is not None else "DROP DEFAULT"
     alter = f"ALTER TABLE {identifier(table)} ALTER COLUMN {identifier(column)} {change}"
-    _transact(op, f"set the default of {table}.{column}", alter)
+    transact(op, f"set the default of {table}.{column}", alter)
 
 
 def drop_not_null(op: Operations, table: str, column: str) -> None:
     """Allow NULL in a column. Locks the table in ACCESS EXCLUSIVE for a moment."""
     drop = f"ALTER TABLE {identifier(table)} ALTER COLUMN {identifier(column)} DROP NOT NULL"
-    _transact(op, f"allow null in {table}.{column}", drop)
+    transact(op, f"allow null in {table}.{column}", drop)
 
 
 def backfill(
@@ -252,71 +247,6 @@ def backfill(
     collector_of(op).add(Backfill(table, dict(set_), where, key, batch))
 
 
-def replace_function(op: Operations, signature: str, definition: str) -> None:
-    """Create a function, or replace it, unless a later revision has replaced it already. Locks no table.
-
-    A deferred revision may be run after a later one; the comment on the function says which revision it is of.
-
-    Args:
-        op: What the revision was given.
-        signature: Its name and the types of its arguments without their names, `todo_touch()`, `todo_add(int, text)`.
-        definition: What follows: `RETURNS trigger LANGUAGE plpgsql AS $$ … $$`.
-
-    """
-    create = f"CREATE OR REPLACE FUNCTION {signature} {definition}"
-    said = f"obj_description(to_regprocedure({literal(signature)}), 'pg_proc')"
-    _replace(op, said, create, f"FUNCTION {signature}")
-
-
-def drop_function(op: Operations, signature: str) -> None:
-    """Drop a function; does nothing where there is none."""
-    _transact(op, f"drop function {signature}", f"DROP FUNCTION IF EXISTS {signature}")
-
-
-def replace_trigger(op: Operations, name: str, table: str, definition: str) -> None:
-    """Create a trigger, or replace it, unless a later revision has replaced it already.
-
-    Locks the table in SHARE ROW EXCLUSIVE for a moment.
-
-    Args:
-        op: What the revision was given.
-        name: The trigger.
-        table: Its table.
-        definition: When it does what, with `ON` left to us:
-            `BEFORE UPDATE FOR EACH ROW WHEN (…) EXECUTE FUNCTION todo_touch()`.
-
-    Raises:
-        ValueError: The definition names a table itself, or does nothing.
-
-    """
-    rest = _AFTER_EVENTS.search(definition)
-    events = definition[: rest.start()].strip() if rest else definition
-    if rest is None or _ON.search(events):
-        raise ValueError(
-            f"replace_trigger {name}: found {definition!r}; needed: what it does when, without ON and its table; "
-            "write: BEFORE UPDATE FOR EACH ROW EXECUTE FUNCTION todo_touch()"
-        )
-    on = f"{events} ON {identifier(table)} {definition[rest.start() :]}"
-    create = f"CREATE OR REPLACE TRIGGER {identifier(name)} {on}"
-    said = f"""(SELECT obj_description(oid, 'pg_trigger') FROM pg_trigger
-        WHERE tgname = {literal(name)} AND tgrelid = {literal(identifier(table))}::regclass)"""
-    _replace(op, said, create, f"TRIGGER {identifier(name)} ON {identifier(table)}")
-
-
-def drop_trigger(op: Operations, name: str, table: str) -> None:
-    """Drop a trigger; does nothing where there is none. Locks its table in ACCESS EXCLUSIVE for a moment."""
-    _transact(
-        op,
-        f"drop trigger {name} of {table}",
-        f"DROP TRIGGER IF EXISTS {identifier(name)} ON {identifier(table)}",
-    )
-
-
-def _transact(op: Operations, about: str, *statements: str) -> None:
-    for statement in statements:
-        collector_of(op).statement(statement, about)
-
-
 def _several(names: Sequence[str]) -> Sequence[str]:
     """Return the names. Raises TypeError for one alone, whose letters would be taken for names."""
     if isinstance(names, str):
@@ -339,23 +269,9 @@ def _add_not_valid(op: Operations, name: str, table: str, rule: str, kind: str) 
     dropped = f"""IF EXISTS ({_constraint_query(name, table, kind)}) THEN
         {alter} DROP CONSTRAINT {identifier(name)};
     END IF;"""
-    _transact(
+    transact(
         op,
         f"add {name} to {table}, not validated",
         do_statement(dropped),
         f"{alter} ADD CONSTRAINT {identifier(name)} {rule} NOT VALID",
-    )
-
-
-def _replace(op: Operations, said: str, create: str, named: str) -> None:
-    collector = collector_of(op)
-    ranks = (rf"coalesce(substring({said} FROM '^todo_schema {part}')::int, 0)" for part in _MARK)
-    newer = "false" if collector.rank is None else f"({', '.join(ranks)}) > {collector.rank}"
-    _transact(
-        op,
-        f"replace {named.partition(' ')[0].lower()} {named.partition(' ')[2]}",
-        do_statement(f"""IF NOT {newer} THEN
-        EXECUTE {literal(create)};
-        EXECUTE {literal(f"COMMENT ON {named} IS {literal(collector.mark)}")};
-    END IF;"""),
     )

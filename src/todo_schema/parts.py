@@ -214,7 +214,7 @@ def _backfill_script(part: Backfill, home: str) -> str:
     return do_statement(
         f"""todo_stop := (SELECT {key} FROM {table} ORDER BY {key} DESC LIMIT 1);
     LOOP
-        todo_upper := ({upper_query(part, home, "todo_last IS NULL OR {key} > todo_last", "todo_stop")});
+        todo_upper := ({upper_query(part, home, f"todo_last IS NULL OR {key} > todo_last", "todo_stop")});
         EXIT WHEN todo_upper IS NULL;
         {part.update(home, f"(todo_last IS NULL OR {key} > todo_last) AND {key} <= todo_upper")};
         COMMIT;
@@ -230,12 +230,12 @@ def upper_query(part: Backfill, home: str, after: str, stop: str, batch: int | N
     Args:
         part: The backfill.
         home: The schema and a dot, or nothing.
-        after: The condition that holds after the last batch, with `{key}` for the key.
+        after: The condition that holds after the last batch, as SQL.
         stop: The last key of all, as SQL.
         batch: How many keys; as many as the part begins with where None.
 
     """
     key = identifier(part.key)
     keys = f"""SELECT {key} FROM {home}{identifier(part.table)}
-            WHERE ({after.replace("{key}", key)}) AND {key} <= {stop} ORDER BY {key} LIMIT {batch or part.batch}"""
+            WHERE ({after}) AND {key} <= {stop} ORDER BY {key} LIMIT {batch or part.batch}"""
     return f"SELECT {key} FROM ({keys}) AS batch ORDER BY {key} DESC LIMIT 1"

@@ -136,18 +136,25 @@ def _bootstrap(connection: Connection, wire: TransactionWire, found: Found) -> N
 
 
 @contextmanager
-def explaining(found: Found, revision: str) -> Iterator[None]:
-    """Explain what goes wrong in a block that is no transaction."""
+def explaining(found: Found, revision: str, part: str = "") -> Iterator[None]:
+    """Explain what goes wrong in a block that is no transaction.
+
+    Args:
+        found: What the database held.
+        revision: The revision.
+        part: What it was about to do, where parts of it may be done already.
+
+    """
     try:
         yield
     except (VersionMovedError, TodoSchemaError):
         raise
     except Exception as error:
-        raise explained(error, found, revision) from error
+        raise explained(error, found, revision, part) from error
 
 
-def explained(error: Exception, found: Found, revision: str) -> TodoSchemaError:
-    """Return an error of a revision as one of ours."""
+def explained(error: Exception, found: Found, revision: str, part: str = "") -> TodoSchemaError:
+    """Return an error of a revision as one of ours; for the parameters see `explaining`."""
     known = statement_error(error, found)
     if known is not None:
         return known
@@ -159,8 +166,9 @@ def explained(error: Exception, found: Found, revision: str) -> TodoSchemaError:
             "call again: each part of a revision is applied whole or not at all, and what is applied is not repeated",
             revision,
         )
+    failed = f"failed at: {part}; what it did before stays" if part else "failed and was rolled back"
     return MigrationFailedError(
-        f"revision {revision} failed and was rolled back: {reason(error)}",
+        f"revision {revision} {failed}: {reason(error)}",
         f"a database in which revision {revision} can be applied",
         "remove the reason and call again: it goes on from where it stopped",
         revision,

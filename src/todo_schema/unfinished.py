@@ -99,12 +99,11 @@ WHERE begun.line = 'expand' AND begun.action = {literal(begun)}
                            OR {_ENDINGS[begun]}))"""
 
 
-# What makes it pointless to go on: the version has moved below, or somebody has written down where it is. A package
-# that does not know a revision may undo those below it; what is left of it is gone where all tables are.
+# What makes it pointless to go on: the version has moved below, or somebody has written down where it is. What is
+# left of a revision that is half undone stays, whatever is undone or recognised below it, until all tables are gone.
 _ENDINGS = {
     "defer": "later.ordinal < begun.ordinal AND later.action IN ('downgrade', 'stamp', 'adopt')",
-    "undo": "(later.action IN ('stamp', 'adopt')"
-    " OR later.action = 'downgrade' AND later.ordinal = 0 AND begun.ordinal > 1)",
+    "undo": "(later.action = 'stamp' OR later.action = 'downgrade' AND later.ordinal = 0 AND begun.ordinal > 1)",
 }
 
 

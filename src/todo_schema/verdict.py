@@ -128,12 +128,14 @@ def recognise(found: Found, existing: Catalog) -> tuple[int, int]:
         UnversionedSchemaError: They are those of none; it lists the differences from the nearest one.
 
     """
-    # What is deferred, or half undone, may be there or not.
+    # What is deferred, or half undone, may be there or not; and a version that is half undone is one no longer.
     open_ = catalog.unsettled((*found.deferred, *found.undoing))
     ours = catalog.without(catalog.entities(existing), open_)
+    below = min(found.undoing, default=SCHEMA_VERSION + 1)
     places = [
         (version, contract)
         for version in catalog.known_versions()
+        if version < below
         for contract in (0, *(step.number for step in catalog.contracts() if step.requires <= version))
     ]
     # A step that changes nothing in the catalogue is known by its row alone.
