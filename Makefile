@@ -9,12 +9,9 @@ PIP = $(RUN) -m pip --quiet --disable-pip-version-check
 TESTS ?= -n 4 --dist worksteal
 # What `.dev` holds beside the package; `test` is without the checkers.
 GROUP ?= dev
-# What another Python could break: annotations, imports, event loops, forks.
-SMOKE = $(addprefix tests/test_,$(addsuffix .py,boot_cost cancellation cli leases lifecycle models pools public_api \
-	sessions urls urls_secrecy))
 
 # The first target is what a bare `make` does.
-.PHONY: help demo test quick smoke lint types imports floors revision catalog diagram release bench clean
+.PHONY: help demo test quick lint types imports floors revision catalog diagram release bench clean
 
 help: ## Say what there is.
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -28,11 +25,6 @@ test: $(VENV)/.dev ## Run every test.
 quick: $(VENV)/.dev ## Run the tests that take little time.
 	$(RUN) -m pytest $(TESTS) -m "not slow"
 
-smoke: $(VENV)/.dev ## Run the tests that another Python could break: make smoke PYTHON=python3.13 VENV=.venv-3.13
-	$(RUN) -m pytest $(TESTS) $(SMOKE)
-# They are too few to start four servers for.
-smoke: TESTS = -n 2
-
 lint: $(VENV)/.dev ## Check the style.
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
@@ -45,7 +37,7 @@ types: $(VENV)/.dev ## Check the types: the package strictly, and a consumer as 
 imports: $(VENV)/.dev ## Check who imports whom.
 	$(VENV)/bin/lint-imports
 
-floors: ## Run the tests with the oldest dependencies that pyproject.toml allows.
+floors: ## Run the quick tests with the oldest dependencies that pyproject.toml allows; PYTHON=python3.13 chooses.
 	$(MAKE) quick VENV=.venv-floors FLOORS=1 GROUP=test
 
 revision: $(VENV)/.dev ## After a change of the models: make revision ID=002 M="what it does"; ID=c001 to contract.

@@ -7,6 +7,7 @@ import inspect
 import json
 import pickle
 import pkgutil
+import re
 import typing
 from pathlib import Path
 
@@ -275,4 +276,4 @@ def test_the_package_declares_that_it_is_typed():
 
 
 def test_the_package_knows_its_version():
-    assert todo_schema.__version__.count(".") == 2
+    assert re.fullmatch(r"\d+\.\d+\.\d+(?:\.dev\d+)?", todo_schema.__version__)
