@@ -81,10 +81,10 @@ CASES = [
     Case(
         "column with a volatile default",
         "ALTER TABLE messages ADD token uuid DEFAULT gen_random_uuid()",
-        "add_column, default, backfill",
+        "add_column, set_default, backfill",
         """
 operations.add_column(op, "messages", sa.Column("token", sa.Uuid()))
-op.alter_column("messages", "token", server_default=sa.text("gen_random_uuid()"))
+operations.set_default(op, "messages", "token", "gen_random_uuid()")
 operations.backfill(op, "messages", {"token": "gen_random_uuid()"}, where="token IS NULL")
 """,
     ),

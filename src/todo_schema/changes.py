@@ -73,8 +73,8 @@ def upgrade(
         SchemaDriftError: A table is missing that the recorded version has. Nothing was touched.
         InsufficientPrivilegeError: The role may not migrate.
         ReadOnlyDatabaseError: The server or the role is read-only.
-        MigrationLockedError: Somebody else held a lock for the whole timeout. Nothing was changed.
-        MigrationFailedError: A revision failed and was rolled back; those before it stay applied.
+        MigrationLockedError: Somebody else held a lock for the whole timeout. What was done before stays.
+        MigrationFailedError: A revision failed and was rolled back; what was done before it stays.
         PreflightError: Rows are there that a revision would fail on; it has changed nothing.
         SchemaOutdatedError: The database is older than this package, and deferred revisions alone were asked for.
         ValueError: `deferred` is none of the three.
@@ -97,7 +97,7 @@ async def upgrade_async(
 ) -> ChangeReport:
     """Do what `upgrade` does in a running event loop, on asyncpg or on the `AsyncEngine` given.
 
-    Cancelling it rolls back the revision under way and closes its connections.
+    Cancelling it rolls back what is under way, which the next call does again, and closes its connections.
     """
     database = in_loop(url, schema=schema, pooler=pooler)
     del url

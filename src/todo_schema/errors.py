@@ -91,12 +91,16 @@ class UnknownRevisionError(TodoSchemaError, LookupError):
 
 
 class MigrationLockedError(TodoSchemaError):
-    """Somebody else held a lock for longer than the caller was willing to wait: nothing was changed."""
+    """Somebody else held a lock for longer than the caller was willing to wait: call again, or end that session.
+
+    What could not have its lock changed nothing; what was done before it stays.
+    """
 
 
 class MigrationFailedError(TodoSchemaError):
-    """A revision failed and was rolled back: the database is at the revision before it.
+    """A revision failed: the database is at the revision before it.
 
+    What failed was rolled back; of a revision of several parts those before it stay, and are not done again.
     `revision` names it; the database's own error is the `__cause__`.
     """
 
@@ -109,7 +113,8 @@ class MigrationFailedError(TodoSchemaError):
 class PreflightError(TodoSchemaError):
     """Rows are there that a revision would fail on: mend them.
 
-    Nothing was changed. `violations` lists them: revision, rule, count, sample keys, and the SQL that finds them all.
+    The revision changed nothing. `violations` lists them: revision, rule, count, sample keys, and the SQL that finds
+    them all.
     """
 
     def __init__(self, found: str, needed: str, cure: str, violations: tuple["Violation", ...] = ()) -> None:

@@ -1,6 +1,7 @@
 """Deferred revisions: finished after a boot's own work, or before what builds on them, by one process at a time."""
 
 import logging
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,7 +16,7 @@ from todo_schema.drivers import APPLICATION_NAME, autocommit
 from todo_schema.errors import MigrationLockedError, TodoSchemaError
 from todo_schema.inspection import Found
 from todo_schema.quoting import literal
-from todo_schema.reports import AppliedStep, DeferredRevision, Listener, Progress, Revision, tell
+from todo_schema.reports import AppliedStep, DeferredRevision, Listener, Progress, Revision
 from todo_schema.transactions import VersionMovedError
 from todo_schema.wire import Wire
 from todo_schema.work import Work
@@ -80,10 +81,10 @@ def finish_all(
 
     """
     applied: list[AppliedStep] = []
-    with _claimed(wire, found, database, timeout if patient else 0.0, progress) as work:
-        if work is None:
+    work = Work(database, found.schema, timeout, time.monotonic() + timeout, progress)
+    with _claimed(work, wire, patient=patient) as claimed:
+        if not claimed:
             return applied, inspection.read_alone(wire, found.schema)
-        work.timeout = timeout
         work.go_on()
         try:
             with work.connection() as connection:
@@ -121,37 +122,35 @@ def _attempt(
 
 
 @contextmanager
-def _claimed(
-    wire: Wire, found: Found, database: Database, timeout: float, progress: Listener
-) -> Iterator[Work | None]:
+def _claimed(work: Work, wire: Wire, *, patient: bool) -> Iterator[bool]:
+    """Hold the lock of deferred revisions for the block, where it could be had. Only a patient one waits for it."""
+
     def waiting(holder: str) -> None:
-        event, text = ("waiting", "waiting for") if timeout else ("left", "left to")
-        tell(progress, Progress(event, "", f"deferred revisions: {text} {holder}"))
+        event, text = ("waiting", "waiting for") if patient else ("left", "left to")
+        work.tell(Progress(event, "", f"deferred revisions: {text} {holder}"))
 
     def is_done() -> bool:
-        return not inspection.read_alone(wire, found.schema).deferred
+        return not inspection.read_alone(wire, work.schema).deferred
 
     try:
         claimed = locks.acquire(
             wire,
-            found.schema,
-            timeout=timeout,
-            sleep=database.sleep,
+            work.schema,
+            timeout=work.timeout if patient else 0.0,
+            sleep=work.database.sleep,
             is_done=is_done,
             waiting=waiting,
             lock_class=locks.DEFERRED_CLASS,
         )
     except MigrationLockedError:
-        if timeout:
+        if patient:
             raise
         claimed = False
-    if not claimed:
-        yield None
-        return
     try:
-        yield Work(database, found.schema, timeout, 0.0, progress)
+        yield claimed
     finally:
-        locks.release(wire)
+        if claimed:
+            locks.release(wire)
 
 
 def _call_deferred(work: Work, connection: Connection) -> None:

@@ -1,4 +1,4 @@
-"""How a database is changed: under the migration lock, one revision in each transaction."""
+"""How a database is changed: under the migration lock, one revision after the other."""
 
 import logging
 import time
@@ -222,6 +222,7 @@ def guarded(
 
     def waiting(holder: str) -> None:
         waited_for.append(holder)
+        _log.info("waiting for %s", holder)
         tell(progress, Progress("waiting", "", f"waiting for {holder}"))
 
     acquired = locks.acquire(

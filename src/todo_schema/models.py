@@ -227,14 +227,16 @@ class SchemaVersion(TodoBase, table=True):
 
 
 class SchemaHistory(TodoBase, table=True):
-    """One row for each revision that was applied, undone or recorded. Only ever added to.
+    """One row for each revision that was applied, undone or recorded, and for each part of one that has several.
+
+    Rows are only ever added; that of a backfill tells how far it has come.
 
     Attributes:
         id: Order of the rows.
         revision: The revision, `001`; `base` where everything was undone.
         line: `expand` or `contract`.
         ordinal: The revision's number in its line; 0 for `base`.
-        action: `upgrade`, `downgrade`, `stamp` or `adopt`.
+        action: `upgrade`, `downgrade`, `stamp` or `adopt`; and what `unfinished` names.
         floor: The oldest schema version whose package may use the database since then.
         package_version: The version of todo_schema that did it.
         checksum: SHA-256 of the revision file with newlines normalised; None for `base`.

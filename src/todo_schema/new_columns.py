@@ -77,8 +77,8 @@ def _problems(table: str, column: sa.Column[Any], default: str | None, add: str)
     if default is not None and effect_of(add).rewrites:
         yield (
             f"the default {default} may have another value for each row, and writes every row anew. Write instead: "
-            f"add_column without a default; op.alter_column({table!r}, {column.name!r}, "
-            f"server_default=sa.text({default!r})); backfill(op, {table!r}, {{{column.name!r}: {default!r}}}, "
+            f"add_column without a default; set_default(op, {table!r}, {column.name!r}, {default!r}); "
+            f"backfill(op, {table!r}, {{{column.name!r}: {default!r}}}, "
             f"where={f'{identifier(column.name)} IS NULL'!r})"
         )
     if not column.nullable and (default is None or default.upper() == "NULL"):

@@ -13,10 +13,11 @@ _HOST = "offline script"
 
 
 def script(schema: str, start: str, to: str, *, contract: int = 0, allow_unseen: bool = False) -> str:
-    """Return the script from one revision to another, up or down, one transaction for each revision.
+    """Return the script from one revision to another, up or down.
 
-    Each transaction takes the migration lock without waiting and compares the version before it does anything,
-    so that a script which meets a running `upgrade`, or is run twice, stops with a clear error.
+    A revision is one transaction; what does not fit into one stands between two. Each takes the migration lock without
+    waiting and compares the version before it does anything, so that a script which meets a running `upgrade`, or is
+    run twice, stops with a clear error.
 
     Where there is nothing between the two, the script is a comment that says so.
 

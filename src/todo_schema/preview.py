@@ -104,7 +104,8 @@ def sql(
     r"""Return the script for psql that leads from one revision to another, up or down.
 
     It does all that `upgrade` does, bookkeeping included: afterwards `upgrade` finds the database current. It
-    stops at the first error (`\set ON_ERROR_STOP on`), and each revision is one transaction.
+    stops at the first error (`\set ON_ERROR_STOP on`). A revision is one transaction, or, where not all of it fits into
+    one, several statements between two: such a one is run again from its beginning. Deferred revisions are not put off.
 
     Args:
         url: A database whose own revision is the `start`; as for `upgrade`. None (the default) asks nobody.

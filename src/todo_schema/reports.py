@@ -29,7 +29,7 @@ class AppliedStep(Report):
     Attributes:
         revision: The revision, `001`.
         summary: The first line of its docstring.
-        seconds: How long its transaction took.
+        seconds: How long it took.
 
     """
 

@@ -18,6 +18,7 @@ from todo_schema.reports import Listener, Progress, tell
 _log = logging.getLogger("todo_schema")
 
 # Of what goes on for long the log has a line only so often.
+_GOING_ON = frozenset({"backfilling", "building", "retrying", "waiting"})
 _LOG_EVERY = 10.0  # seconds
 
 # A session waits between two tries, and while a revision file thinks; the setting exists since PostgreSQL 14.
@@ -45,7 +46,7 @@ class Work:
     timeout: float
     deadline: float
     listener: Listener
-    _logged: float = field(default=0.0, init=False)
+    _logged: dict[str, float] = field(default_factory=dict, init=False)
 
     @contextmanager
     def connection(self) -> Iterator[Connection]:
@@ -77,13 +78,15 @@ class Work:
             yield wire
 
     def tell(self, progress: Progress) -> None:
-        """Tell the listener, and now and then the log."""
+        """Tell the listener and the log, but the log only now and then of one thing that goes on."""
         tell(self.listener, progress)
-        if progress.done is None and progress.event not in ("retrying", "left"):
+        if progress.event == "applied":
+            return  # whoever did it says so
+        since = time.monotonic() - self._logged.get(progress.event, -_LOG_EVERY)
+        if progress.event in _GOING_ON and since < _LOG_EVERY:
             return
-        if time.monotonic() - self._logged >= _LOG_EVERY:
-            self._logged = time.monotonic()
-            _log.info("%s", progress, extra={"todo_schema": progress.facts()})
+        self._logged[progress.event] = time.monotonic()
+        _log.info("%s", progress, extra={"todo_schema": progress.facts()})
 
     def go_on(self) -> None:
         """Count the wait for locks anew, after a part that may have taken any time."""

@@ -243,6 +243,8 @@ def every_operation(op: Operations) -> None:
     operations.replace_trigger(op, "x", "t", "BEFORE UPDATE FOR EACH ROW EXECUTE FUNCTION x()")
     operations.drop_trigger(op, "x", "t")
     operations.drop_function(op, "x()")
+    operations.add_column(op, "t", sa.Column("y", sa.Text()))
+    operations.drop_column(op, "t", "y")
     operations.set_default(op, "t", "x", "clock_timestamp()::text")
     operations.drop_not_null(op, "t", "a")
     operations.drop_constraint(op, "fk_t", "t")
