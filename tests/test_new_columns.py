@@ -52,7 +52,7 @@ REFUSED = {
     "clock_timestamp()": (
         lambda: sa.Column("new", sa.DateTime(timezone=True), server_default=sa.func.clock_timestamp()),
         "rewrites",
-        "set_default(op, 'tasks', 'new', 'clock_timestamp()'); backfill(op,",
+        "set_default(op, 'rows', 'new', 'clock_timestamp()'); backfill(op,",
     ),
     "random()": (lambda: default("1 + random()", sa.Double), "rewrites", "add_column without a default"),
     "hidden": (lambda: default("'x' || CAST(random() AS text)"), "rewrites", "add_column without a default"),

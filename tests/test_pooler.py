@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 
 from tests.support.catalog_dump import dump
+from tests.support.online import AFTER, scripted
 from tests.support.pooler import Pooler
 from tests.support.processes import run_python
 from tests.support.revisions import NEXT, REVISIONS
 from tests.support.servers import Server, execute
 from tests.support.ways import Call, both_drivers
 from todo_schema import State, upgrade, upgrade_async
+from todo_schema.compatibility import HEAD
 
 both_ways_to_say_so = pytest.mark.parametrize("said", ["option", "url"])
 
@@ -52,6 +54,45 @@ def test_the_whole_life_cycle_works_through_a_pooler(
     assert call("downgrade", url, to="base", allow_unseen=True, **options).after is State.EMPTY
     assert call("upgrade", url, schema="todo", **options).after is State.CURRENT
     assert call("check", url, schema="todo", deep=True, **options) is State.CURRENT
+
+
+IN_PARTS = """
+operations.add_column(op, "tasks", sa.Column("note", sa.Text()))
+operations.backfill(op, "tasks", {"note": "title"}, where="note IS NULL", batch=10)
+operations.set_not_null(op, "tasks", "note")
+operations.add_unique(op, "uq_tasks_user_id_id", "tasks", ["user_id", "id"])
+operations.drop_index(op, "ix_task_completed", "tasks")
+"""
+BACK = """
+operations.create_index(op, "ix_task_completed", "tasks", ["completed"])
+operations.drop_constraint(op, "uq_tasks_user_id_id", "tasks")
+operations.drop_column(op, "tasks", "note")
+"""
+
+
+@both_drivers
+def test_a_revision_of_several_parts_and_a_deferred_one_work_through_a_pooler(
+    pooler: Pooler, upgraded_database: str, call: Call, reference: str, tmp_path: Path
+):
+    execute(upgraded_database, "INSERT INTO users (email) VALUES ('a@b.c')")
+    tasks = "INSERT INTO tasks (user_id, title) SELECT id, 'x' FROM users, generate_series(1, 30)"
+    execute(upgraded_database, tasks)
+    url, options = address(pooler, upgraded_database, "option")
+    index = 'operations.create_index(op, "ix_later", "tasks", ["title"])'
+    no_index = 'operations.drop_index(op, "ix_later", "tasks")'
+    bodies = {"body": (IN_PARTS, BACK), "later": (index, no_index, {"deferred": "Slow."})}
+    with scripted(tmp_path) as package:
+        done = package("upgrade", url, call=call, **options, **bodies)
+        assert ([step["revision"] for step in done["applied"]], done["deferred"]) == ([NEXT, AFTER], [])
+        indexes = execute(
+            upgraded_database,
+            "SELECT count(*) FROM pg_indexes WHERE indexname IN "
+            "('ix_later', 'uq_tasks_user_id_id', 'ix_task_completed')",
+        )
+        assert indexes == [(2,)]
+        assert execute(upgraded_database, "SELECT count(note) FROM tasks") == [(30,)]
+        package("downgrade", url, to=HEAD, allow_unseen=True, call=call, **options, **bodies)
+    assert dump(upgraded_database) == reference
 
 
 @both_drivers
