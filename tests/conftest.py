@@ -19,6 +19,7 @@ from tests.support.servers import Server, embedded_server, given_server
 SLOW = {
     "test_authoring",
     "test_backfills",
+    "test_backfills_disturbed",
     "test_behind",
     "test_cli_contract",
     "test_clients",

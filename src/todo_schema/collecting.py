@@ -40,13 +40,11 @@ class Collector:
             about: What it does, where it is one of `operations`.
 
         """
-        last = self._parts[-1] if self._parts else None
-        before = last if isinstance(last, Transaction) else Transaction((), plain=False)
+        begun = self._parts.pop() if self._parts and isinstance(self._parts[-1], Transaction) else None
+        before = begun if isinstance(begun, Transaction) else Transaction((), plain=False)
         said = about or " ".join(sql.split("(", 1)[0].split()[:6])
         abouts = tuple(dict.fromkeys((*before.abouts, said)))
-        self._parts[len(self._parts) - (before is last) :] = [
-            Transaction((*before.statements, sql), abouts, before.plain or about is None)
-        ]
+        self._parts.append(Transaction((*before.statements, sql), abouts, before.plain or about is None))
 
     def add(self, part: IndexBuild | IndexDrop | Validation | Backfill) -> None:
         """Add what is no statement of a transaction."""

@@ -1,10 +1,11 @@
 """Describes what revisions would do to a database as it is now: parts, locks, and how large the tables are."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from todo_schema import revisions
-from todo_schema.lock_classes import effect_of, related_query
-from todo_schema.parts import Backfill, Lock, Part, Transaction, Validation, locks_of, scans_of
+from todo_schema.lock_classes import Effect, effect_of, related_query
+from todo_schema.parts import Backfill, Part, Transaction, Validation, locks_of, scans_of
 from todo_schema.plans import PlannedPart, PlannedStep, TableSize
 from todo_schema.quoting import literal
 from todo_schema.reports import Revision
@@ -34,39 +35,34 @@ def planned(wire: Wire, schema: str, steps: Iterable[Revision]) -> tuple[Planned
 
 
 def _step(revision: Revision, related: _Related, sizes: dict[str, TableSize]) -> PlannedStep:
-    parts = revisions.parts(revision.revision)
-    described = tuple(_part(part, related) for part in parts)
-    concerned = {name for part in parts for name in _tables(part, related)}
+    parts = [(part, _effect(part, related)) for part in revisions.parts(revision.revision)]
+    concerned = {
+        name for _, effect in parts for name in (*dict(effect.locks), *effect.scans, *effect.rewrites)
+    }
     return PlannedStep(
         revision.revision,
         revision.summary,
         revision.details,
         revisions.render(revision.revision),
         revision.deferred,
-        described,
+        tuple(_described(part, effect) for part, effect in parts),
         tuple(sizes[table] for table in sorted(concerned & sizes.keys())),
     )
 
 
-def _part(part: Part, related: _Related) -> PlannedPart:
-    if isinstance(part, Transaction):
-        effect = effect_of("; ".join(part.statements), related=related)
-        # Those of `operations` alone read nothing, which their text does not always tell: a validated CHECK proves it.
-        scans, rewrites = (effect.scans, effect.rewrites) if part.plain else ((), ())
-        return PlannedPart(part.about, "transaction", _named(effect.locks), scans, rewrites, effect.known)
-    kind = {Validation: "validation", Backfill: "backfill"}.get(type(part), "concurrent")
-    return PlannedPart(part.about, kind, _named(locks_of(part)), scans_of(part))
+def _effect(part: Part, related: _Related) -> Effect:
+    if not isinstance(part, Transaction):
+        return Effect(locks=locks_of(part), scans=scans_of(part))
+    effect = effect_of("; ".join(part.statements), related=related)
+    # Those of `operations` alone read nothing, which their text does not always tell: a validated CHECK proves it.
+    return effect if part.plain else replace(effect, scans=(), rewrites=())
 
 
-def _named(locks: Iterable[tuple[str, Lock]]) -> tuple[str, ...]:
-    return tuple(f"{lock} on {table}" for table, lock in locks)
-
-
-def _tables(part: Part, related: _Related) -> set[str]:
-    if isinstance(part, Transaction):
-        effect = effect_of("; ".join(part.statements), related=related)
-        return {table for table, _ in effect.locks} | {*effect.scans, *effect.rewrites}
-    return {table for table, _ in locks_of(part)}
+def _described(part: Part, effect: Effect) -> PlannedPart:
+    kinds = {Transaction: "transaction", Validation: "validation", Backfill: "backfill"}
+    locks = tuple(f"{lock} on {table}" for table, lock in effect.locks)
+    kind = kinds.get(type(part), "concurrent")
+    return PlannedPart(part.about, kind, locks, effect.scans, effect.rewrites, effect.known)
 
 
 def _sizes_query(schema: str) -> str:
