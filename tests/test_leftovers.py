@@ -6,6 +6,7 @@ import pytest
 
 from tests.support.online import Scripted, facts, scripted
 from tests.support.servers import execute
+from tests.support.ways import Call, both_drivers
 
 CHECK = 'operations.add_check(op, "ck_new", "tasks", "length(title) < 99")'
 FOREIGN_KEY = 'operations.add_foreign_key(op, "fk_new", "tasks", ["user_id"], "users", ["id"])'
@@ -118,3 +119,33 @@ def test_a_long_name_of_a_column_is_cut_where_postgresql_would_cut_it(
 operations.set_not_null(op, "tasks", {name!r})"""
     assert package.upgrade(upgraded_database, body).get("after") == "current"
     assert facts(upgraded_database)[f"column tasks.{name}"] == "text not null"
+
+
+@both_drivers
+@pytest.mark.parametrize("rule", ["check", "foreign key", "not null"])
+def test_a_rule_that_rows_break_is_taken_back_and_refuses_nobody(
+    package: Scripted, upgraded_database: str, rule: str, call: Call
+):
+    """It was added for new rows before the old ones were looked at, and would go on to refuse what services write."""
+    execute(upgraded_database, "INSERT INTO users (email) VALUES ('a@b.c')")
+    write = "INSERT INTO tasks (user_id, title) SELECT id, 'x' FROM users"
+    execute(upgraded_database, f"{write}; CREATE TABLE nobody (id uuid PRIMARY KEY)")
+    adds = {
+        "check": """operations.add_check(op, "ck_tasks_x", "tasks", "title <> 'x'")""",
+        "foreign key": 'operations.add_foreign_key(op, "fk_tasks_x", "tasks", ["user_id"], "nobody", ["id"])',
+        "not null": 'operations.set_not_null(op, "tasks", "description")',
+    }[rule]
+    before = facts(upgraded_database)
+    for _ in range(2):
+        refused = package.upgrade(upgraded_database, adds, call=call)
+        assert refused["error"] == "MigrationFailedError"
+        assert "failed at: validate " in refused["found"]
+        assert facts(upgraded_database) == before
+        execute(upgraded_database, write)
+    execute(upgraded_database, "DELETE FROM tasks")
+    assert package.upgrade(upgraded_database, adds, call=call)["after"] == "current"
+    assert facts(upgraded_database) != before
+    actions = [
+        row[0] for row in execute(upgraded_database, "SELECT action FROM todo_schema_history ORDER BY id")
+    ]
+    assert len([action for action in actions if action.startswith("withdrawn 1 of ")]) == 2

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ from weakref import WeakKeyDictionary
 from sqlalchemy import Engine, event
 
 from todo_schema import inspection, leases, locks, verdict
+from todo_schema.backoff import pauses
 from todo_schema.compatibility import BOOKKEEPING_TABLES, SCHEMA_VERSION, State
 from todo_schema.diagnosis import locked_for_reading, missing_read_right
 from todo_schema.driver_errors import (
@@ -107,7 +107,7 @@ class Admission:
         pid = {True: 0, False: None, None: wire.server_pid}[self.pooler]
         with_check = self.check
         deadline = time.monotonic() + _PATIENCE
-        pause = _FIRST_PAUSE
+        waits = pauses(_FIRST_PAUSE, _LONGEST_PAUSE)
         while True:
             try:
                 rows = wire.run(leases.take_message(self.schema, pid=pid, with_check=with_check))
@@ -128,8 +128,7 @@ class Admission:
             left = deadline - time.monotonic()
             if left <= 0:
                 raise _still_locked(address)
-            wait_for(asyncio.sleep(min(left, pause * random.uniform(0.5, 1.5))))  # noqa: S311  # not a secret
-            pause = min(pause * 2, _LONGEST_PAUSE)
+            wait_for(asyncio.sleep(min(left, next(waits))))
 
 
 @contextmanager

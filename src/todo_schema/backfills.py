@@ -4,13 +4,13 @@ Where a batch ended is written in the transaction of the batch itself, so that a
 one that was committed: none is lost and none is done twice.
 """
 
-import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
 from todo_schema import bookkeeping, locks, watching
+from todo_schema.backoff import pauses
 from todo_schema.compatibility import HISTORY_TABLE
 from todo_schema.driver_errors import DEADLOCK_DETECTED, LOCK_NOT_AVAILABLE, sqlstate
 from todo_schema.errors import MigrationLockedError
@@ -144,7 +144,7 @@ def _patiently(work: Work, wire: Wire, place: Place, do: Callable[[], T]) -> T:
     except Exception as error:
         if sqlstate(error) not in _IN_THE_WAY:
             raise
-    pause = _FIRST_PAUSE
+    waits = pauses(_FIRST_PAUSE, _LONGEST_PAUSE)
     ((pid,),) = wire.fetch("SELECT pg_backend_pid()")
     with watching.blockers(work, int(str(pid))) as seen:
         while True:
@@ -152,8 +152,7 @@ def _patiently(work: Work, wire: Wire, place: Place, do: Callable[[], T]) -> T:
             work.tell(
                 Progress("retrying", place.revision, f"{place.revision} waits for {locks.named(found)}")
             )
-            work.database.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311  # not a secret
-            pause = min(pause * 2, _LONGEST_PAUSE)
+            work.database.sleep(next(waits))
             seen.clear()
             try:
                 return do()

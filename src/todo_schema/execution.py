@@ -8,7 +8,9 @@ from sqlalchemy import Connection
 from todo_schema import backfills, bookkeeping, indexes, revisions, unfinished, watching
 from todo_schema.bookkeeping import Step
 from todo_schema.compatibility import number_of
+from todo_schema.driver_errors import CHECK_VIOLATION, FOREIGN_KEY_VIOLATION, sqlstate
 from todo_schema.drivers import ClosableWire, TransactionWire, autocommit
+from todo_schema.errors import MigrationFailedError
 from todo_schema.inspection import Found
 from todo_schema.parts import Backfill, IndexBuild, IndexDrop, Part, Transaction, Validation
 from todo_schema.quoting import identifier
@@ -16,6 +18,9 @@ from todo_schema.reports import Progress, Revision
 from todo_schema.transactions import VersionMovedError, explaining, in_transaction
 from todo_schema.unfinished import PartRow, part_action, part_of
 from todo_schema.work import Work
+
+# What the server says of rows that break a rule.
+_VIOLATED = {CHECK_VIOLATION, FOREIGN_KEY_VIOLATION}
 
 Expect = Callable[[TransactionWire], None]
 
@@ -83,22 +88,21 @@ def carry_out(site: Site, parts: tuple[Part, ...]) -> None:
         elif isinstance(part, Backfill):
             _backfill(site, part, number, row)
         else:
-            _run_alone(site, part)
+            _run_alone(site, part, number)
             site.work.go_on()
             _record(site, number)
         site.work.go_on()
 
 
-def _recorded(site: Site) -> list[PartRow]:
-    query = unfinished.parts_query(
-        site.work.schema,
-        site.revision.line,
-        number_of(site.name),
-        site.checksum,
-        downward=site.downward,
+def _parts_query(site: Site) -> str:
+    return unfinished.parts_query(
+        site.work.schema, site.revision.line, number_of(site.name), site.checksum, downward=site.downward
     )
+
+
+def _recorded(site: Site) -> list[PartRow]:
     with explaining(site.found, site.name), site.work.reading(site.connection) as wire:
-        return [part_of(row) for row in wire.fetch(query)]
+        return [part_of(row) for row in wire.fetch(_parts_query(site))]
 
 
 def _transact(site: Site, part: Transaction, number: int) -> None:
@@ -122,9 +126,7 @@ def _record(site: Site, number: int) -> None:
 def _expect_undone(site: Site, wire: TransactionWire, number: int) -> None:
     """Raise VersionMovedError where another process has done the part meanwhile."""
     site.expect(wire)
-    query = unfinished.parts_query(
-        site.work.schema, site.revision.line, number_of(site.name), site.checksum, downward=site.downward
-    )
+    query = _parts_query(site)
     if any(part_of(row).number == number for row in wire.fetch(query)):
         raise VersionMovedError(site.name)
 
@@ -133,7 +135,32 @@ def _insert(site: Site, wire: TransactionWire, action: str) -> None:
     wire.run(bookkeeping.record_statement(site.work.schema, site.step(action), bookkeeping.this_host()))
 
 
-def _run_alone(site: Site, part: IndexBuild | IndexDrop | Validation) -> None:
+def _run_alone(site: Site, part: IndexBuild | IndexDrop | Validation, number: int) -> None:
+    try:
+        _run(site, part)
+    except MigrationFailedError as error:
+        if isinstance(part, Validation) and sqlstate(error.__cause__ or error) in _VIOLATED:
+            _withdraw(site, part, number)
+        raise
+
+
+def _withdraw(site: Site, part: Validation, number: int) -> None:
+    """Take back a rule that rows break: it would keep refusing what services write, older ones too."""
+    query = _parts_query(site)
+
+    def do(wire: TransactionWire) -> None:
+        site.expect(wire)
+        table, name = identifier(part.table), identifier(part.constraint)
+        wire.run(f"ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {name}")
+        # The transaction before this part has added it; the next run does that again.
+        for row in wire.fetch(query):
+            if part_of(row).number == number - 1:
+                wire.run(unfinished.withdraw_statement(site.work.schema, part_of(row).id))
+
+    in_transaction(site.work, site.connection, site.found, site.name, do)
+
+
+def _run(site: Site, part: IndexBuild | IndexDrop | Validation) -> None:
     work = site.work
     with explaining(site.found, site.name, part.about), autocommit(site.connection) as wire:
         _free_of_timeouts(work, wire)

@@ -5,11 +5,11 @@ for ever. So this looks at `pg_index.indisvalid`, drops what is invalid and not 
 and looks again.
 """
 
-import random
 import time
 from dataclasses import replace
 
 from todo_schema import bookkeeping, locks
+from todo_schema.backoff import pauses
 from todo_schema.driver_errors import DEADLOCK_DETECTED, DUPLICATE_TABLE, sqlstate
 from todo_schema.errors import MigrationLockedError, SchemaDriftError
 from todo_schema.parts import IndexBuild, IndexDrop
@@ -74,7 +74,7 @@ def _settled(work: Work, wire: Wire, part: IndexBuild) -> str:
         SELECT x.indrelid = to_regclass({literal(f"{home}.{identifier(part.table)}")}), x.indisvalid AND x.indisready
         FROM pg_class c LEFT JOIN pg_index x ON x.indexrelid = c.oid
         WHERE c.oid = to_regclass({literal(f"{home}.{identifier(part.name)}")})"""
-    pause = 0.025
+    waits = pauses(0.025, _LONGEST_PAUSE)
     while True:
         # Asked before and after: who came to its end in between may have made the index valid.
         builders = locks.builders(wire, work.schema, part.table)
@@ -95,8 +95,7 @@ def _settled(work: Work, wire: Wire, part: IndexBuild) -> str:
                 "that to come to its end",
                 f"wait for that session and call again, give a longer timeout, or: {locks.ended(builders)}",
             )
-        work.database.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311  # not a secret
-        pause = min(pause * 2, _LONGEST_PAUSE)
+        work.database.sleep(next(waits))
 
 
 def _require_same(work: Work, wire: Wire, part: IndexBuild) -> None:

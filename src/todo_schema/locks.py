@@ -9,13 +9,13 @@ Why in this form (each measured against its alternatives):
 - Its statements go by the simple protocol: a portal left open would keep a snapshot as well.
 """
 
-import random
 import time
 import zlib
 from collections.abc import Callable
 from contextlib import suppress
 from typing import NamedTuple
 
+from todo_schema.backoff import pauses
 from todo_schema.errors import MigrationLockedError
 from todo_schema.quoting import identifier, literal
 from todo_schema.wire import WITHOUT_TIMEOUTS, Wire
@@ -87,7 +87,7 @@ def acquire(
 
     """
     deadline = time.monotonic() + timeout
-    pause = _FIRST_PAUSE
+    waits = pauses(_FIRST_PAUSE, _LONGEST_PAUSE)
     first = True
     while not _try(wire, schema, lock_class):
         if first:
@@ -101,9 +101,7 @@ def acquire(
                 "the lock, to migrate alone",
                 f"wait for that process and call again, give a longer timeout, or, if it hangs: {ended(found)}",
             )
-        # Jitter keeps replicas that started together from knocking together.
-        sleep(min(left, pause * random.uniform(0.5, 1.5)))  # noqa: S311  # not a secret
-        pause = min(pause * 2, _LONGEST_PAUSE)
+        sleep(min(left, next(waits)))
         if is_done():
             return False
     return True
@@ -124,7 +122,7 @@ def take_too(
         MigrationLockedError: Somebody else held it until the deadline. The message names them.
 
     """
-    pause = _FIRST_PAUSE
+    waits = pauses(_FIRST_PAUSE, _LONGEST_PAUSE)
     while wire.run(try_lock_query(schema, lock_class)) != 1:
         if time.monotonic() >= deadline:
             found = holders(wire, schema, lock_class)
@@ -133,8 +131,7 @@ def take_too(
                 "that lock, since what is to be done builds on deferred revisions or undoes them",
                 f"wait for that process and call again, give a longer timeout, or, if it hangs: {ended(found)}",
             )
-        sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311  # not a secret
-        pause = min(pause * 2, _LONGEST_PAUSE)
+        sleep(next(waits))
 
 
 def _try(wire: Wire, schema: str, lock_class: int) -> bool:

@@ -108,6 +108,7 @@ class Plan(Report):
         contract: The contract revisions that `contract` would apply after them; no boot ever does.
         deferred: The revisions that an earlier call has left for later, in order.
         violations: The rows that one of them would fail on; None where nobody looked.
+        unasked: The revisions whose preflight can be asked only once those before it are applied, and what it misses.
 
     """
 
@@ -116,6 +117,7 @@ class Plan(Report):
     contract: tuple[PlannedStep, ...] = ()
     deferred: tuple[PlannedStep, ...] = ()
     violations: tuple[Violation, ...] | None = None
+    unasked: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         count = f"{len(self.steps)} to apply" if self.steps else "nothing to apply"
@@ -127,6 +129,7 @@ class Plan(Report):
         if self.violations is not None:
             lines += [f"fails  {violation.revision} {violation}" for violation in self.violations]
             lines += [] if self.violations else ["no rows were found that a revision would fail on"]
+        lines += [f"not asked yet  {revision}" for revision in self.unasked]
         return "\n".join(lines)
 
 

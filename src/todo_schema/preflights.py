@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import NamedTuple
 
 from sqlalchemy import Connection
 
@@ -36,7 +37,7 @@ def refuse(
         MigrationFailedError: A preflight itself failed.
 
     """
-    violations = look(work, connection, found, due, early=early)
+    violations = look(work, connection, found, due, early=early).violations
     if violations:
         first = violations[0]
         listed = "".join(f"\n  {violation}" for violation in violations)
@@ -45,14 +46,27 @@ def refuse(
             f"rows in schema {found.schema} of database {found.database} that revision {first.revision} would fail "
             f"on:{listed}",
             "none of them; these revisions have changed nothing",
-            f"mend or remove them, and call again: {path}{first.query};",
+            f"mend or remove what this finds, then call again: {path}{first.query};",
             violations,
         )
 
 
+class Looked(NamedTuple):
+    """What preflights have found.
+
+    Attributes:
+        violations: The rows that revisions would fail on.
+        unasked: The revisions whose preflight needs what is not there yet, each with what it misses.
+
+    """
+
+    violations: tuple[Violation, ...]
+    unasked: tuple[str, ...]
+
+
 def look(
     work: Work, connection: Connection, found: Found, due: Iterable[Revision], *, early: bool = True
-) -> tuple[Violation, ...]:
+) -> Looked:
     """Return what these revisions would fail on; read only.
 
     Args:
@@ -64,6 +78,7 @@ def look(
 
     """
     violations: list[Violation] = []
+    unasked: list[str] = []
     for revision in due:
         preflight = revisions.preflight_of(revision.revision)
         if preflight is None:
@@ -82,6 +97,7 @@ def look(
                     ) from error
                 if not early or sqlstate(error) not in _NOT_YET:
                     raise
+                unasked.append(f"{revision.revision}: {reason(error)}")
                 continue
         violations += [replace(violation, revision=revision.revision) for violation in told]
-    return tuple(violations)
+    return Looked(tuple(violations), tuple(unasked))

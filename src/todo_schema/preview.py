@@ -17,7 +17,7 @@ from todo_schema.wire import transaction
 if TYPE_CHECKING:
     from todo_schema.connections import Address, AsyncAddress, Database
     from todo_schema.inspection import Found
-    from todo_schema.violations import Violation
+    from todo_schema.preflights import Looked
     from todo_schema.wire import Wire
 
 
@@ -162,11 +162,14 @@ def _plan(database: Database, *, preflight: bool) -> Plan:
         steps, narrowed, put_off = (
             planning.planned(wire, found.schema, line) for line in (due, narrowing, left)
         )
-    violations = _violations(database, found, (*left, *due, *narrowing)) if preflight else None
-    return Plan(found.state, steps, narrowed, put_off, violations)
+    made = Plan(found.state, steps, narrowed, put_off)
+    if not preflight:
+        return made
+    looked = _looked(database, found, (*left, *due, *narrowing))
+    return replace(made, violations=looked.violations, unasked=looked.unasked)
 
 
-def _violations(database: Database, found: Found, steps: tuple[Revision, ...]) -> tuple[Violation, ...]:
+def _looked(database: Database, found: Found, steps: tuple[Revision, ...]) -> Looked:
     from todo_schema import preflights  # noqa: PLC0415  # imports Alembic
     from todo_schema.work import Work  # noqa: PLC0415  # ditto
 

@@ -4,7 +4,6 @@ A transaction that cannot get its locks lets go of everything and tries again, s
 behind it for longer than the lock timeout, which begins short and grows.
 """
 
-import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from contextlib import contextmanager
 from sqlalchemy import Connection
 
 from todo_schema import bookkeeping, locks, watching
+from todo_schema.backoff import pauses
 from todo_schema.compatibility import BOOKKEEPING_TABLES, ENTITY_TABLES
 from todo_schema.diagnosis import statement_error
 from todo_schema.driver_errors import (
@@ -64,7 +64,7 @@ def in_transaction(
     if refused is None:
         return
     # Who is in the way is known only while we wait behind them: from now on somebody looks on.
-    pause, tries = _FIRST_PAUSE, 1
+    waits, tries = pauses(_FIRST_PAUSE, _LONGEST_PAUSE), 1
     with watching.blockers(work, _pid(connection)) as seen:
         while refused is not None:
             # One try at least is looked at, however short the time is: it is for the names of those in the way.
@@ -72,9 +72,7 @@ def in_transaction(
                 raise _blocked(found, revision, _blockers(connection, found, seen)) from refused
             names = locks.named(list(seen.values())) if seen else "a lock"
             work.tell(Progress("retrying", revision, f"{revision} waits for {names}"))
-            # Jitter: others may be trying again as well.
-            work.database.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311  # not a secret
-            pause = min(pause * 2, _LONGEST_PAUSE)
+            work.database.sleep(next(waits))
             seen.clear()
             refused = _try(connection, found, revision, do, lock_timeout(tries))
             tries += 1

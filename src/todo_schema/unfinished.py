@@ -7,6 +7,7 @@ Beside `upgrade`, `downgrade`, `stamp` and `adopt` a row's action is one of thes
 - `undo`: the version has moved below an expand revision of several parts, which is still to be undone; `undone`.
 - `part 2 of 3`: that part of a revision has been carried out; of a backfill `part 2 of 3 at KEY, 900 rows` while it
   goes on, and `part 2 of 3, 1200 rows` at its end. On the way back `undo 2 of 3`.
+- `withdrawn 2 of 3`: that part has been done, and taken back, since rows break the rule that it added.
 """
 
 import re
@@ -71,7 +72,7 @@ def parts_query(schema: str, line: Line, number: int, checksum: str, *, downward
     return f"""SELECT id, action FROM {table}
 WHERE line = {literal(line)} AND ordinal = {number} AND checksum = {literal(checksum)} AND action ~ '^{kind} [0-9]'
       AND id > (SELECT coalesce(max(id), 0) FROM {table} WHERE line = {literal(line)}
-                AND (ordinal = {number} AND action !~ '^{kind} [0-9]'
+                AND (ordinal = {number} AND action !~ '^({kind}|withdrawn) [0-9]'
                      OR ordinal < {number} AND action IN ('downgrade', 'stamp', 'adopt')))
 ORDER BY id"""
 
@@ -112,3 +113,9 @@ def finish_backfill_statement(schema: str, row: int, action: str) -> str:
     table = f"{identifier(schema)}.{HISTORY_TABLE}"
     return f"""UPDATE {table} SET action = {literal(action)}, duration = clock_timestamp() - applied_at,
     applied_at = clock_timestamp() WHERE id = {row}"""
+
+
+def withdraw_statement(schema: str, row: int) -> str:
+    """Return the statement by which the row of a part says that the part was taken back."""
+    table = f"{identifier(schema)}.{HISTORY_TABLE}"
+    return f"UPDATE {table} SET action = regexp_replace(action, '^[a-z]+', 'withdrawn') WHERE id = {row}"
