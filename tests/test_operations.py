@@ -5,6 +5,7 @@ from typing import LiteralString, cast
 
 import psycopg
 import pytest
+import sqlalchemy as sa
 from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext
 
@@ -13,6 +14,7 @@ from tests.support.online import NEXT, Body, Scripted, facts, scripted
 from tests.support.servers import execute
 from tests.support.ways import Call, both_drivers
 from todo_schema import operations, upgrade
+from todo_schema.collecting import collect
 from todo_schema.compatibility import HEAD
 from todo_schema.quoting import identifier
 
@@ -250,3 +252,23 @@ def test_an_op_that_is_not_of_todo_schema_is_refused():
     plain = Operations(MigrationContext.configure(dialect_name="postgresql", opts={"as_sql": True}))
     with pytest.raises(TypeError, match="plain Alembic"):
         operations.drop_index(plain, "ix_tasks", "tasks")
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "words"),
+    [
+        ('create_index(op, "ix", "tasks", "title")', TypeError, r"write: \['title'\]"),
+        ('create_index(op, "ix", "tasks", [sa.text("lower(title)")])', TypeError, r"write: 'lower\(title\)'"),
+        ('add_unique(op, "uq", "tasks", [sa.column("title")])', TypeError, "write: 'title'"),
+        ('create_index(op, "x" * 64, "tasks", ["title"])', ValueError, "64 bytes; needed: 63"),
+        ('add_check(op, "x" * 64, "tasks", "true")', ValueError, "64 bytes; needed: 63"),
+    ],
+)
+def test_what_an_operation_cannot_take_is_told_as_the_revision_is_read(
+    call: str, error: type[Exception], words: str
+):
+    def change(op: Operations) -> None:
+        eval(f"operations.{call}", {"op": op, "operations": operations, "sa": sa})
+
+    with pytest.raises(error, match=words):
+        collect(change, NEXT, downward=False)

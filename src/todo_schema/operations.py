@@ -71,7 +71,7 @@ def create_index(
     definition = f"USING {using} ({', '.join(_several(columns))})"
     definition += f" INCLUDE ({_identifiers(include)})" if include else ""
     definition += f" WHERE {where}" if where else ""
-    collector_of(op).add(IndexBuild(name, table, definition, unique))
+    collector_of(op).add(IndexBuild(_short(name), table, definition, unique))
 
 
 def drop_index(op: Operations, name: str, table: str) -> None:
@@ -248,10 +248,21 @@ def backfill(
 
 
 def _several(names: Sequence[str]) -> Sequence[str]:
-    """Return the names. Raises TypeError for one alone, whose letters would be taken for names."""
+    """Return the names. Raises TypeError for one alone, whose letters would be taken for names, and for no text."""
     if isinstance(names, str):
         raise TypeError(f"found: {names!r}; needed: a list of columns; write: [{names!r}]")
+    for name in names:
+        if not isinstance(name, str):
+            raise TypeError(f"found: {name!r}; needed: columns as text; write: {str(name)!r}")
     return names
+
+
+def _short(name: str) -> str:
+    """Return a name that PostgreSQL would not cut off. Raises ValueError for a longer one."""
+    length = len(name.encode())
+    if length > _LONGEST_NAME:
+        raise ValueError(f"found: the name {name!r} of {length} bytes; needed: {_LONGEST_NAME}; write a shorter one")
+    return name
 
 
 def _identifiers(names: Sequence[str]) -> str:
@@ -265,6 +276,7 @@ def _constraint_query(name: str, table: str, kind: str) -> str:
 
 def _add_not_valid(op: Operations, name: str, table: str, rule: str, kind: str) -> None:
     # One of that name may be there from a run whose rule was another: it goes, which costs no more than adding does.
+    _short(name)
     alter = f"ALTER TABLE {identifier(table)}"
     dropped = f"""IF EXISTS ({_constraint_query(name, table, kind)}) THEN
         {alter} DROP CONSTRAINT {identifier(name)};

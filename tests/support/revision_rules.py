@@ -5,7 +5,14 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.support.processes import SOURCE
+
 FOLDERS = {"expand": "versions", "contract": "contract"}
+_TEMPLATE = re.findall(
+    r"^(?:Gain|Locks|Older packages|Going back): .*$",
+    (SOURCE / "todo_schema" / "migrations" / "script.py.mako").read_text(encoding="utf-8"),
+    re.MULTILINE,
+)
 PARTS = ["Gain", "Locks", "Older packages", "Going back"]
 # What a revision imports must not change under it, because it never changes itself.
 STABLE = {"alembic", "collections", "sqlalchemy", "todo_schema.operations"}
@@ -60,6 +67,9 @@ class RevisionFile:
             yield "does not begin with a sentence"
         if re.findall(r"^([A-Z][a-z ]+): \S", details, flags=re.MULTILINE) != PARTS:
             yield f"does not say {', '.join(PARTS)}, in that order"
+        left = [text for text in _TEMPLATE if text in details.splitlines()]
+        if left:
+            yield f"still says what it was written with: {', '.join(left)}"
         both = dict.fromkeys(("upgrade", "downgrade"), "op: Operations")
         if self.functions not in (both, both | PREFLIGHT):
             yield "does not go up and down on the operations that it is given, with at most a preflight beside"

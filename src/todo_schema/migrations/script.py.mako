@@ -19,9 +19,8 @@ down_revision = ${'"%s"' % down_revision if down_revision else "None"}
 % if branch_labels:
 branch_labels = ${'"%s"' % branch_labels}
 % endif
-% if not up_revision.startswith("c"):
-# deferred = "What it costs to leave this for later, where the package only gains from it."
-% endif
+# Of tables that hold rows: operations.create_index(op, ...) and its like, see docs/writing-revisions.md. A revision may
+# also say: ${"" if up_revision.startswith("c") else 'deferred = "what it costs to leave it"; '}builds_on = ("a deferred revision",); def preflight(connection).
 % if up_revision.startswith("c"):
 requires = ${schema_version}
 floor = ${schema_version}
