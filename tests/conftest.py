@@ -106,6 +106,15 @@ def upgraded_database(server: Server, template: str) -> Iterator[str]:
 
 
 @pytest.fixture
+def finished_database(upgraded_database: str) -> str:
+    """The url of a fresh database at the head of both lines: of contract steps only a newer package knows any more."""
+    from todo_schema import contract
+
+    contract(upgraded_database)
+    return upgraded_database
+
+
+@pytest.fixture
 def private_server() -> Iterator[Cluster]:
     """A server of the test's own, for restarts, limits and access rules."""
     with clusters.own_server() as running:
@@ -207,9 +216,13 @@ def without_the_step(server: Server, once: Once) -> Iterator[contracting.Asked]:
 @pytest.fixture(scope="session")
 def templates(server: Server, contracting_asked: contracting.Asked) -> dict[str, str]:
     """Databases of that package to be copied, `expanded` and `contracted`; nobody may connect to them."""
+    from todo_schema import contract
+
     urls = {state: server.create_database() for state in ("expanded", "contracted")}
     for state, url in urls.items():
-        contracting_asked(ways.psycopg, url, "upgrade", *(["contract"] if state == "contracted" else []))
+        contracting_asked(ways.psycopg, url, "upgrade")
+        contract(url)  # of this package, so that the throw-away step alone is left
+        contracting_asked(ways.psycopg, url, *(["contract"] if state == "contracted" else []))
     return urls
 
 

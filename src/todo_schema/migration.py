@@ -145,8 +145,6 @@ def down_to(work: Work, connection: Connection, target: str) -> tuple[list[Appli
         verdict.refuse_to_undo(found)
         if found.state is State.UNVERSIONED:
             raise verdict.unrecorded(found, work.catalog(connection))
-        if finish_undo(work, connection, found):
-            continue
         at = found.contract if line_of(target) is Line.CONTRACT else found.version or 0
         if number_of(target) > at:
             raise UnknownRevisionError(
@@ -155,9 +153,11 @@ def down_to(work: Work, connection: Connection, target: str) -> tuple[list[Appli
                 f"todo-schema {'contract' if line_of(target) is Line.CONTRACT else 'upgrade'} --url URL{found.option}",
             )
         above = revisions.undue(found.version, found.contract, target)
-        if not above:
-            return undone, found
         try:
+            if finish_undo(work, connection, found):
+                continue
+            if not above:
+                return undone, found
             undone.append(carry_out(work, connection, found, above[0], downward=True))
         except VersionMovedError:
             work.look_again()
