@@ -171,6 +171,20 @@ def test_the_script_fills_rows_that_are_there_batch_by_batch(filled: str, asked:
     assert execute(filled, "SELECT count(note), count(DISTINCT xmin::text) FROM tasks") == [(1000, 4)]
 
 
+def test_the_script_finishes_what_was_left_for_later(filled: str, asked: Asked):
+    (left,) = asked(psycopg, filled, ("upgrade", {"deferred": "skip"}))
+    assert [revision["revision"] for revision in left["deferred"]] == [NEXT]
+    script, back = asked(psycopg, filled, ("sql", {"to": AFTER}), ("sql", {"to": HEAD}))
+    assert "which was left for later" not in back
+    apply(filled, script)
+    assert asked(psycopg, filled, ("check", {"deep": True}), "upgrade")[1]["deferred"] == []
+    assert execute(filled, f"SELECT indisvalid FROM pg_index WHERE indexrelid = '{INDEX}'::regclass") == [
+        (True,)
+    ]
+    assert f"revision {NEXT} is deferred no longer" in psql(filled, script).stderr
+    assert "nothing to apply" in asked(psycopg, filled, ("sql", {"to": AFTER}))[0]
+
+
 def test_a_script_that_died_is_run_again_and_stops_at_an_invalid_index(filled: str, asked: Asked):
     (script,) = asked(psycopg, filled, ("sql", {"to": NEXT}))
     execute(filled, f"CREATE INDEX {INDEX} ON messages (conversation_id, created_at DESC)")

@@ -182,7 +182,7 @@ def _who(database: Database, wire: ClosableWire, found: Found) -> Clients:
 
     with transaction(wire):
         connected = leaseholders.read(wire, found.schema)
-    due = [step for step in catalog.contracts() if step.number > found.contract]
+    due = [step for step in catalog.contracts() if step.number > found.contract_whole]
     pooled = database.is_pooled(wire)
     return Clients(
         schema=found.schema,

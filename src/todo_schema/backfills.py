@@ -13,7 +13,7 @@ from todo_schema import bookkeeping, locks, watching
 from todo_schema.backoff import pauses
 from todo_schema.compatibility import HISTORY_TABLE
 from todo_schema.driver_errors import DEADLOCK_DETECTED, LOCK_NOT_AVAILABLE, sqlstate
-from todo_schema.errors import MigrationLockedError
+from todo_schema.errors import MigrationLockedError, SchemaDriftError
 from todo_schema.parts import Backfill, do_statement, upper_query
 from todo_schema.quoting import identifier, literal
 from todo_schema.reports import Progress
@@ -72,11 +72,17 @@ def fill(work: Work, wire: Wire, part: Backfill, place: Place, row: PartRow) -> 
         (told,) = _patiently(work, wire, place, lambda: wire.fetch(query))
         return told
 
-    kind, total, stop = ask(f"""
-        SELECT format_type(a.atttypid, -1), c.reltuples::bigint,
-               (SELECT ({key})::text AS last FROM {table} ORDER BY {key} DESC LIMIT 1)
+    kind, total, always, stop = ask(f"""
+        SELECT format_type(a.atttypid, -1), c.reltuples::bigint, a.attnotnull,
+               (SELECT {_as_text(key)} FROM {table} ORDER BY {key} DESC LIMIT 1)
         FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = {literal(part.key)}
         WHERE c.oid = to_regclass({literal(table)})""")
+    if not always:
+        raise SchemaDriftError(
+            f"column {part.key} of {part.table}, which may be null",
+            "a key that leads to every row: unique, never null, and with an index",
+            "name the primary key as the key of the backfill",
+        )
     report = _Report(work, part, place, int(str(total)), row.rows)
     batch = part.batch
     # Of a text key the first may be empty; as long as nothing has been changed that is the beginning too.
@@ -86,7 +92,7 @@ def fill(work: Work, wire: Wire, part: Backfill, place: Place, row: PartRow) -> 
         after = f"{key} > {literal(last)}::{kind}" if last is not None else "true"
         ends = f"{literal(str(stop))}::{kind}"
         uppers = upper_query(part, home, after, ends, batch)
-        upper, lag = ask(f"SELECT ({uppers})::text, {_lag_query()}")
+        upper, lag = ask(f"SELECT {_as_text(f'({uppers})')}, {_lag_query()}")
         if upper is None:
             break
         if yields and int(str(lag)) > _LAG_BYTES:
@@ -103,6 +109,11 @@ def fill(work: Work, wire: Wire, part: Backfill, place: Place, row: PartRow) -> 
         report.batch(batch, row.rows)
         batch = resized(batch, took)
     return row.rows
+
+
+def _as_text(value: str) -> str:
+    """Return SQL for a value as text that means the same whatever DateStyle and TimeZone it is read back with."""
+    return f"to_json({value}) #>> '{{}}'"
 
 
 def resized(batch: int, took: float) -> int:

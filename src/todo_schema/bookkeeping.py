@@ -108,7 +108,7 @@ def settings_statement(schema: str, lock_timeout_ms: int = LOCK_TIMEOUT_MS, *, l
 
     No timeout that a host set for its own statements applies to a migration (`transaction_timeout` exists since
     PostgreSQL 17), and its revisions are parsed as they were written: with `standard_conforming_strings` off, a
-    backslash in a CHECK would be lost.
+    backslash in a CHECK would be lost. Rows that a policy hides from this role are an error, not passed over.
 
     Args:
         schema: The schema of the installation.
@@ -124,6 +124,7 @@ def settings_statement(schema: str, lock_timeout_ms: int = LOCK_TIMEOUT_MS, *, l
     set_config('lock_timeout', '{lock_timeout_ms}ms', {kept}),
     set_config('standard_conforming_strings', 'on', {kept}),
     set_config('quote_all_identifiers', 'off', {kept}),
+    set_config('row_security', 'off', {kept}),
     set_config('search_path', {literal(identifier(schema))}, {kept})"""
 
 

@@ -6,6 +6,7 @@ and looks again.
 """
 
 import time
+from contextlib import suppress
 from dataclasses import replace
 
 from todo_schema import bookkeeping, locks
@@ -21,8 +22,9 @@ _LONGEST_PAUSE = 1.0  # seconds
 _LIKE = "todo_schema_like"
 # What is tried again: somebody else has made it, or begun to, since we looked.
 _AGAIN = {DEADLOCK_DETECTED, DUPLICATE_TABLE}
-# The rows themselves are the reason: values that cannot be computed, that are there twice, that are too long.
-_ROWS = ("22", "23", "54")
+# The rows themselves are the reason, or the room for them: values that cannot be computed, that are there twice, that
+# are too long, too many.
+_ROWS = ("22", "23", "53", "54")
 
 
 def build(work: Work, wire: Wire, part: IndexBuild) -> None:
@@ -47,19 +49,37 @@ def build(work: Work, wire: Wire, part: IndexBuild) -> None:
             wire.run(part.statement(f"{home}.{identifier(part.table)}"))
         except Exception as error:
             said = sqlstate(error)
-            if said is not None and said.startswith(_ROWS) and _settled(work, wire, part) == "invalid":
+            if said is not None and said.startswith(_ROWS):
                 # It will not become valid by itself, and costs every writer until it is gone.
-                wire.run(IndexDrop(part.name, part.table).statement(f"{home}."))
+                with suppress(Exception):
+                    if _settled(work, wire, part) == "invalid":
+                        wire.run(IndexDrop(part.name, part.table).statement(f"{home}."))
             if said not in _AGAIN or time.monotonic() >= work.deadline:
                 raise
     _require_same(work, wire, part)
 
 
 def drop(work: Work, wire: Wire, part: IndexDrop) -> None:
-    """Drop an index concurrently; a drop that died in the middle has left it invalid, and is repeated."""
+    """Drop an index concurrently; a drop that died in the middle has left it invalid, and is repeated.
+
+    Raises:
+        SchemaDriftError: The index is of another table.
+        Exception: Whatever the server says.
+
+    """
+    home = identifier(work.schema)
+    tables = wire.fetch(f"""
+        SELECT t.relname::text FROM pg_index x JOIN pg_class t ON t.oid = x.indrelid
+        WHERE x.indexrelid = to_regclass({literal(f"{home}.{identifier(part.name)}")})""")
+    if tables and tables != [(part.table,)]:
+        raise SchemaDriftError(
+            f"index {part.name} of table {tables[0][0]}",
+            f"an index of table {part.table} to drop, or none of that name",
+            "see whose it is, and correct the revision",
+        )
     while True:
         try:
-            wire.run(part.statement(f"{identifier(work.schema)}."))
+            wire.run(part.statement(f"{home}."))
         except Exception as error:
             if sqlstate(error) != DEADLOCK_DETECTED or time.monotonic() >= work.deadline:
                 raise
@@ -86,7 +106,7 @@ def _settled(work: Work, wire: Wire, part: IndexBuild) -> str:
             raise _other(part, "a relation of that name that is no index of the table")
         if valid:
             return "valid"
-        builders += locks.builders(wire, work.schema, part.table)
+        builders = builders or locks.builders(wire, work.schema, part.table)
         if not builders:
             return "invalid"
         if time.monotonic() >= work.deadline:

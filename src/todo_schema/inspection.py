@@ -22,7 +22,7 @@ from todo_schema.driver_errors import UNDEFINED_COLUMN, reason, sqlstate
 from todo_schema.errors import ForeignVersionError, InsufficientPrivilegeError, SchemaNotFoundError
 from todo_schema.leases import floor_query
 from todo_schema.quoting import identifier, literal
-from todo_schema.unfinished import deferred_query, undoing_query
+from todo_schema.unfinished import contract_query, deferred_query, half_contract, undoing_query
 from todo_schema.wire import Wire, transaction
 
 
@@ -45,6 +45,7 @@ class Found:
         floor: The oldest schema version whose package may use the database.
         deferred: The ordinals of the expand revisions that are deferred and not finished, in order.
         undoing: The ordinals of the expand revisions that are not undone to the end, newest first.
+        half_contract: The ordinal of the contract revision that is half applied, or half undone; None for none.
 
     """
 
@@ -62,6 +63,7 @@ class Found:
     floor: int
     deferred: tuple[int, ...] = ()
     undoing: tuple[int, ...] = ()
+    half_contract: int | None = None
 
     @property
     def entities(self) -> frozenset[str]:
@@ -72,6 +74,16 @@ class Found:
     def option(self) -> str:
         """What a command line has to say to mean this installation."""
         return "" if self.schema == "public" else f" --schema {shlex.quote(self.schema)}"
+
+    @property
+    def contract_whole(self) -> int:
+        """The place of the contract line up to which every revision is applied from its first part to its last."""
+        return self.contract - (self.contract > 0 and self.half_contract == self.contract)
+
+    @property
+    def contract_begun(self) -> int:
+        """The place of the contract line up to which there is something of a revision to undo."""
+        return self.contract + (self.half_contract == self.contract + 1)
 
     @property
     def recorded(self) -> frozenset[str]:
@@ -156,7 +168,7 @@ def read(wire: Wire, schema: str | None) -> Found:
             f"the rights USAGE on schema {home} and SELECT on {VERSION_TABLE} and {HISTORY_TABLE} in it",
             " ".join(unread),
         )
-    recorded, floor, deferred, undoing = _recorded(wire, str(home), present)
+    recorded, floor, deferred, undoing, newest = _recorded(wire, str(home), present)
     version, contract = versions(recorded, str(home))
     if contract:
         # A history that was emptied has lost the floor, and the contract row still says that there was one. What an
@@ -179,24 +191,28 @@ def read(wire: Wire, schema: str | None) -> Found:
         floor=floor or 1,
         deferred=deferred,
         undoing=undoing[::-1],
+        half_contract=half_contract(*newest, contract),
     )
 
 
-_Recorded = tuple[frozenset[str], int | None, tuple[int, ...], tuple[int, ...]]
+_Recorded = tuple[frozenset[str], int | None, tuple[int, ...], tuple[int, ...], tuple[str | None, int]]
 
 
 def _recorded(wire: Wire, schema: str, present: frozenset[str]) -> _Recorded:
     if VERSION_TABLE not in present:
-        return frozenset(), None, (), ()
+        return frozenset(), None, (), (), (None, 0)
     home = identifier(schema)
     # A history that somebody dropped must not keep anybody from booting; `status` and `check` name it.
-    floor = deferred = undoing = "NULL"
+    floor = deferred = undoing = action = ordinal = "NULL"
     if HISTORY_TABLE in present:
         floor = floor_query(schema)
         deferred, undoing = _listed(deferred_query(schema)), _listed(undoing_query(schema))
+        newest = f"FROM ({contract_query(schema)}) AS newest"
+        action, ordinal = f"(SELECT action {newest})", f"(SELECT ordinal {newest})"
     try:
-        ((rows, found_floor, *unfinished),) = wire.fetch(
-            f"SELECT array(SELECT version_num::text FROM {home}.{VERSION_TABLE}), {floor}, {deferred}, {undoing}"
+        ((rows, found_floor, open_, undone, last, place),) = wire.fetch(
+            f"""SELECT array(SELECT version_num::text FROM {home}.{VERSION_TABLE}), {floor}, {deferred}, {undoing},
+                {action}, {ordinal}"""
         )
     except Exception as error:
         if sqlstate(error) != UNDEFINED_COLUMN:
@@ -213,8 +229,9 @@ def _recorded(wire: Wire, schema: str, present: frozenset[str]) -> _Recorded:
             "the tables that todo_schema makes, or none of these names",
             'install todo_schema into a schema of its own: schema="todo"',
         )
-    open_, undone = (tuple(map(int, str(text).split(","))) if text else () for text in unfinished)
-    return frozenset(str(row) for row in rows), found_floor, open_, undone
+    lists = [tuple(map(int, str(text).split(","))) if text else () for text in (open_, undone)]
+    newest_row = (None if last is None else str(last), int(str(place or 0)))
+    return frozenset(str(row) for row in rows), found_floor, lists[0], lists[1], newest_row
 
 
 def _listed(query: str) -> str:

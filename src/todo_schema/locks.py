@@ -45,6 +45,8 @@ class Session(NamedTuple):
     pid: str
     text: str
     gives_way: bool = False
+    # Autovacuum has no role. What needs its lock makes it give way, by waiting for as long as `deadlock_timeout`.
+    is_autovacuum: bool = False
 
 
 def lock_key(schema: str) -> int:
@@ -199,7 +201,7 @@ def builders(wire: Wire, schema: str, table: str) -> list[Session]:
         SELECT {_COLUMNS}
         FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
         WHERE l.locktype = 'relation' AND l.granted AND l.mode = 'ShareUpdateExclusiveLock'
-          AND l.pid <> pg_backend_pid() AND coalesce(a.backend_type, '') <> 'autovacuum worker'
+          AND l.pid <> pg_backend_pid() AND a.usesysid IS NOT NULL
           AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
           AND l.relation = to_regclass({literal(f"{identifier(schema)}.{identifier(table)}")})""")
     return [_session(row) for row in rows]
@@ -218,7 +220,8 @@ def _session(row: tuple[object, ...]) -> Session:
     known = f"{state} for {age} s, since {since}" if state and since else f"since {since}" if since else None
     return Session(
         str(pid),
-        f"pid {pid} ({application_name or 'no application_name'}, role {role}, "
+        f"pid {pid} ({'autovacuum' if role is None else application_name or 'no application_name'}, role {role}, "
         f"from {address or 'a local socket'}, {known or 'since a time that this role may not see'})",
-        str(application_name).endswith(DEFERRED_NAME),
+        str(application_name).startswith("todo-schema ") and str(application_name).endswith(DEFERRED_NAME),
+        role is None,
     )

@@ -123,7 +123,7 @@ def contract_to(
         verdict.require_usable(found)
         if found.state is State.UNVERSIONED:
             raise verdict.unrecorded(found, work.catalog(connection))
-        due = revisions.between(Line.CONTRACT, found.contract, last)
+        due = revisions.between(Line.CONTRACT, found.contract_whole, last)
         if not due:
             return applied, found
         if not looked:
@@ -152,7 +152,7 @@ def down_to(work: Work, connection: Connection, target: str) -> tuple[list[Appli
                 "a revision below that",
                 f"todo-schema {'contract' if line_of(target) is Line.CONTRACT else 'upgrade'} --url URL{found.option}",
             )
-        above = revisions.undue(found.version, found.contract, target)
+        above = revisions.undue(found.version, found.contract_begun, target)
         try:
             if finish_undo(work, connection, found):
                 continue

@@ -1,18 +1,28 @@
 """The SQL script that does with psql what `upgrade` does: for databases that only an administrator touches."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from todo_schema import bookkeeping, leases, locks, revisions, runner
+from todo_schema.bookkeeping import Step
 from todo_schema.compatibility import BASE, PACKAGE_VERSION, VERSION_TABLE, Line, line_of, number_of
-from todo_schema.parts import Transaction, do_statement, messages_of
+from todo_schema.parts import Part, Transaction, do_statement, messages_of
 from todo_schema.quoting import identifier, literal
 from todo_schema.reports import Revision
+from todo_schema.unfinished import deferred_query
 
 _HOST = "offline script"
 
 
-def script(schema: str, start: str, to: str, *, contract: int = 0, allow_unseen: bool = False) -> str:
+def script(
+    schema: str,
+    start: str,
+    to: str,
+    *,
+    contract: int = 0,
+    deferred: Sequence[Revision] = (),
+    allow_unseen: bool = False,
+) -> str:
     """Return the script from one revision to another, up or down.
 
     A revision is one transaction; what does not fit into one stands between two. Each takes the migration lock without
@@ -26,17 +36,20 @@ def script(schema: str, start: str, to: str, *, contract: int = 0, allow_unseen:
         start: The revision to start from; of the line that `to` is of, or `base`.
         to: The revision to end at.
         contract: Where the contract line is, for what has to be undone of it before an expand revision is.
+        deferred: The revisions that the database has left for later; a script that goes up finishes them first.
         allow_unseen: Let the script go on where it sees clients of a pooler, which hold no lease.
 
     """
     start = _begun(start, to)
-    if start == to:
+    left = deferred if number_of(start) <= number_of(to) else ()
+    if start == to and not left:
         return f"-- todo-schema {PACKAGE_VERSION}: schema {start} already in {schema!r}, nothing to apply\n"
     return (
         "\n\n".join(
             [
                 f"-- todo-schema {PACKAGE_VERSION}: schema {start} -> {to} in {schema!r}",
                 "\\set ON_ERROR_STOP on",
+                *(message for revision in left for message in _finishing(schema, revision)),
                 *messages(schema, start, to, contract=contract, allow_unseen=allow_unseen),
             ]
         )
@@ -86,16 +99,40 @@ def _messages(schema: str, revision: Revision, *, downward: bool, allow_unseen: 
 
     if len(parts) <= 1 and all(isinstance(part, Transaction) for part in parts):
         return (transaction(*(statement for part in parts for statement in messages_of(part))),)
-    home = f"{identifier(schema)}."
+    moves_first = downward and revision.line is Line.EXPAND
+    last = () if moves_first else (transaction(),)
+    return (transaction(moves=moves_first), *_alone(schema, parts), *last)
+
+
+def _alone(schema: str, parts: tuple[Part, ...]) -> list[str]:
+    """Return the parts of a revision, each by itself."""
     alone = [f"{bookkeeping.settings_statement(schema, 0, local=False)};"]
     for part in parts:
         if isinstance(part, Transaction):
             settings = bookkeeping.settings_statement(schema)
             alone.append(_joined(("BEGIN", settings, *part.statements, "COMMIT")))
         else:
-            alone += [f"{message};" for message in messages_of(part, home)]
-    moves_first = downward and revision.line is Line.EXPAND
-    return (transaction(moves=moves_first), *alone, *([] if moves_first else [transaction()]))
+            alone += [f"{message};" for message in messages_of(part, f"{identifier(schema)}.")]
+    return alone
+
+
+def _finishing(schema: str, revision: Revision) -> tuple[str, ...]:
+    """Return what carries out a deferred revision that the version has moved past."""
+    number, checksum = number_of(revision.revision), revisions.checksum(revision.revision)
+    still = do_statement(f"""IF {number} NOT IN ({deferred_query(schema)}) THEN
+        RAISE EXCEPTION 'revision {revision.revision} is deferred no longer'
+            USING HINT = 'todo-schema sql --url URL starts from where the database is';
+    END IF;""")
+    begin = ("BEGIN ISOLATION LEVEL READ COMMITTED", _lock_or_stop(schema, locks.DEFERRED_CLASS))
+    settings = bookkeeping.settings_statement(schema)
+    row = bookkeeping.record_statement(schema, Step(revision.line, number, "finish", checksum), _HOST)
+    end = (bookkeeping.lock_statement(schema), still, row, bookkeeping.news_statement(schema), "COMMIT")
+    return (
+        f"-- {revision.revision} {revision.summary}, which was left for later",
+        _joined((*begin, settings, still, "COMMIT")),
+        *_alone(schema, revisions.parts(revision.revision)),
+        _joined((*begin, settings, *end)),
+    )
 
 
 def _joined(statements: Iterable[str]) -> str:
@@ -149,8 +186,8 @@ def _transaction(
     return _joined(statements)
 
 
-def _lock_or_stop(schema: str) -> str:
-    key = f"{locks.LOCK_CLASS}, {locks.lock_key(schema)}"
+def _lock_or_stop(schema: str, lock_class: int = locks.LOCK_CLASS) -> str:
+    key = f"{lock_class}, {locks.lock_key(schema)}"
     return do_statement(f"""IF NOT pg_try_advisory_xact_lock({key}) THEN
         RAISE EXCEPTION 'another process is migrating todo_schema in this database';
     END IF;""")

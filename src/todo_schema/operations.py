@@ -261,7 +261,9 @@ def _short(name: str) -> str:
     """Return a name that PostgreSQL would not cut off. Raises ValueError for a longer one."""
     length = len(name.encode())
     if length > _LONGEST_NAME:
-        raise ValueError(f"found: the name {name!r} of {length} bytes; needed: {_LONGEST_NAME}; write a shorter one")
+        raise ValueError(
+            f"found: the name {name!r} of {length} bytes; needed: {_LONGEST_NAME}; write a shorter one"
+        )
     return name
 
 

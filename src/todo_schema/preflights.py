@@ -1,13 +1,17 @@
 """Looks for rows that a revision would fail on, before anything is changed."""
 
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import NamedTuple
 
 from sqlalchemy import Connection
 
-from todo_schema import revisions
+from todo_schema import locks, revisions
+from todo_schema.backoff import pauses
+from todo_schema.compatibility import ENTITY_TABLES
 from todo_schema.driver_errors import (
+    LOCK_NOT_AVAILABLE,
     READ_ONLY_TRANSACTION,
     UNDEFINED_COLUMN,
     UNDEFINED_FUNCTION,
@@ -15,7 +19,8 @@ from todo_schema.driver_errors import (
     reason,
     sqlstate,
 )
-from todo_schema.errors import MigrationFailedError, PreflightError
+from todo_schema.drivers import TransactionWire
+from todo_schema.errors import MigrationFailedError, MigrationLockedError, PreflightError
 from todo_schema.inspection import Found
 from todo_schema.quoting import identifier
 from todo_schema.reports import Revision
@@ -85,8 +90,7 @@ def look(
             continue
         with explaining(found, revision.revision):
             try:
-                with work.reading(connection, read_only=True):
-                    told = tuple(preflight(connection))
+                told = _asked(work, connection, found, preflight)
             except Exception as error:
                 if sqlstate(error) == READ_ONLY_TRANSACTION:
                     raise MigrationFailedError(
@@ -101,3 +105,31 @@ def look(
                 continue
         violations += [replace(violation, revision=revision.revision) for violation in told]
     return Looked(tuple(violations), tuple(unasked))
+
+
+def _asked(
+    work: Work, connection: Connection, found: Found, preflight: Callable[[Connection], Iterable[Violation]]
+) -> tuple[Violation, ...]:
+    """Ask one preflight, again and again while others keep its tables for themselves."""
+    waits = pauses(0.1, 2.0)
+    while True:
+        try:
+            with work.reading(connection, read_only=True):
+                return tuple(preflight(connection))
+        except Exception as error:
+            if sqlstate(error) != LOCK_NOT_AVAILABLE:
+                raise
+            if time.monotonic() >= work.deadline:
+                raise _blocked(connection, found) from error
+        work.database.sleep(next(waits))
+
+
+def _blocked(connection: Connection, found: Found) -> MigrationLockedError:
+    with connection.begin():
+        wire = TransactionWire(connection)
+        holders = locks.table_holders(wire, found.schema, ENTITY_TABLES, even_from_readers=True)
+    return MigrationLockedError(
+        f"tables of schema {found.schema} could not be read for a preflight: {locks.named(holders)}",
+        "to read them; nothing was changed",
+        f"let that session finish and call again, give a longer timeout, or: {locks.ended(holders)}",
+    )

@@ -154,7 +154,7 @@ def _plan(database: Database, *, preflight: bool) -> Plan:
     with database.wire() as wire:
         found = inspection.read_alone(wire, database.schema)
         verdict.refuse(found)
-        version, contract = found.version, found.contract
+        version, contract = found.version, found.contract_whole
         if found.state is State.UNVERSIONED:
             version, contract = verdict.recognise(found, catalog.read_alone(wire, found.schema))
         narrowing = revisions.between(Line.CONTRACT, contract, len(revisions.of(Line.CONTRACT)))
@@ -220,7 +220,7 @@ def _with_row(revision: Revision, facts: tuple[object, ...] | None) -> Revision:
 
 
 def _sql(database: Database, to: str | int, *, allow_unseen: bool) -> str:
-    from todo_schema import catalog, verdict  # noqa: PLC0415  # the boot check needs none of this
+    from todo_schema import catalog, finishing, verdict  # noqa: PLC0415  # the boot check needs none of this
 
     with database.wire() as wire:
         found = inspection.read_alone(wire, database.schema)
@@ -232,11 +232,20 @@ def _sql(database: Database, to: str | int, *, allow_unseen: bool) -> str:
         Line.EXPAND: revision_at(Line.EXPAND, found.version or 0),
         Line.CONTRACT: revision_at(Line.CONTRACT, found.contract),
     }[line_of(str(to))]
-    return _script(found.schema, start, to, found.contract, allow_unseen=allow_unseen)
+    left = finishing.deferred(found)
+    return _script(found.schema, start, to, found.contract, left, allow_unseen=allow_unseen)
 
 
-def _script(schema: str, start: str | int, to: str | int, contract: int = 0, *, allow_unseen: bool) -> str:
+def _script(
+    schema: str,
+    start: str | int,
+    to: str | int,
+    contract: int = 0,
+    deferred: tuple[Revision, ...] = (),
+    *,
+    allow_unseen: bool,
+) -> str:
     from todo_schema import offline, revisions  # noqa: PLC0415  # imports Alembic
 
     steps = revisions.find(start), revisions.find(to)
-    return offline.script(schema, *steps, contract=contract, allow_unseen=allow_unseen)
+    return offline.script(schema, *steps, contract=contract, deferred=deferred, allow_unseen=allow_unseen)

@@ -143,7 +143,7 @@ def _contract(
     with database.wire() as wire:
         found = inspection.read_alone(wire, database.schema)
         verdict.require_usable(found)
-        due = revisions.between(Line.CONTRACT, found.contract, last)
+        due = revisions.between(Line.CONTRACT, found.contract_whole, last)
         if not due and found.state is not State.UNVERSIONED:
             return migration.report(found, found, [], 0.0)
         require_writable(found)
@@ -178,7 +178,7 @@ def _downgrade(
         require_writable(found)
         needs = [
             step
-            for step in revisions.undue(found.version, found.contract, target)
+            for step in revisions.undue(found.version, found.contract_begun, target)
             if step.line is Line.EXPAND
         ]
         if needs and not allow_unseen:

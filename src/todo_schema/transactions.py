@@ -65,7 +65,8 @@ def in_transaction(
         return
     # Who is in the way is known only while we wait behind them: from now on somebody looks on.
     waits, tries = pauses(_FIRST_PAUSE, _LONGEST_PAUSE), 1
-    with watching.blockers(work, _pid(connection)) as seen:
+    pid, deadlock_timeout = _session(connection)
+    with watching.blockers(work, pid) as seen:
         while refused is not None:
             # One try at least is looked at, however short the time is: it is for the names of those in the way.
             if tries > 1 and time.monotonic() >= work.deadline:
@@ -73,8 +74,11 @@ def in_transaction(
             names = locks.named(list(seen.values())) if seen else "a lock"
             work.tell(Progress("retrying", revision, f"{revision} waits for {names}"))
             work.database.sleep(next(waits))
+            limit = lock_timeout(tries)
+            if seen and all(session.is_autovacuum for session in seen.values()):
+                limit = max(limit, deadlock_timeout + bookkeeping.FIRST_LOCK_TIMEOUT_MS)
             seen.clear()
-            refused = _try(connection, found, revision, do, lock_timeout(tries))
+            refused = _try(connection, found, revision, do, limit)
             tries += 1
 
 
@@ -173,10 +177,13 @@ def explained(error: Exception, found: Found, revision: str, part: str = "") -> 
     )
 
 
-def _pid(connection: Connection) -> int:
+def _session(connection: Connection) -> tuple[int, int]:
+    """Return the process id of our session, and after how many milliseconds autovacuum gives way to those who wait."""
+    query = """SELECT pg_backend_pid(),
+        (extract(epoch FROM current_setting('deadlock_timeout')::interval) * 1000)::int"""
     with connection.begin():
-        ((pid,),) = TransactionWire(connection).fetch("SELECT pg_backend_pid()")
-    return int(str(pid))
+        ((pid, patience),) = TransactionWire(connection).fetch(query)
+    return int(str(pid)), int(str(patience))
 
 
 def _blockers(connection: Connection, found: Found, seen: dict[str, locks.Session]) -> list[locks.Session]:

@@ -90,14 +90,34 @@ def undoing_query(schema: str) -> str:
     return _open_query(schema, "undo", ("undone", "upgrade", "defer"))
 
 
+def contract_query(schema: str) -> str:
+    """Return the query for the newest row of the contract line: action and ordinal."""
+    return f"""SELECT action, ordinal FROM {identifier(schema)}.{HISTORY_TABLE}
+WHERE line = 'contract' ORDER BY id DESC LIMIT 1"""
+
+
+def half_contract(action: str | None, ordinal: int, contract: int) -> int | None:
+    """Return which contract revision is half applied, or half undone; None for neither.
+
+    Args:
+        action: The action of the newest row of the line; None where there is none.
+        ordinal: Its ordinal.
+        contract: The place of the contract line.
+
+    """
+    begun = action is not None and re.match(r"(?:start|part|withdrawn|undo)\b", action) is not None
+    return ordinal if begun and ordinal in (contract, contract + 1) else None
+
+
 def _open_query(schema: str | None, begun: str, ended: tuple[str, ...]) -> str:
     table = HISTORY_TABLE if schema is None else f"{identifier(schema)}.{HISTORY_TABLE}"
     actions = ", ".join(map(literal, (begun, *ended)))
     return f"""SELECT begun.ordinal FROM {table} AS begun
 WHERE begun.line = 'expand' AND begun.action = {literal(begun)}
       AND NOT EXISTS (SELECT FROM {table} AS later WHERE later.id > begun.id AND later.line = 'expand'
-                      AND (later.ordinal = begun.ordinal AND later.action IN ({actions})
-                           OR {_ENDINGS[begun]}))"""
+                      AND later.ordinal = begun.ordinal AND later.action IN ({actions}))
+      AND NOT EXISTS (SELECT FROM {table} AS later WHERE later.id > begun.id AND later.line = 'expand'
+                      AND {_ENDINGS[begun]})"""
 
 
 # What makes it pointless to go on: the version has moved below, or somebody has written down where it is. What is

@@ -66,7 +66,9 @@ def long_statement(work: Work, revision: str, part: Part, pid: int) -> Iterator[
         with work.database.wire() as wire:
             wire.run(NEVER_IDLE)
             while True:
-                _blockers(wire, pid)
+                if found := _blockers(wire, pid):
+                    text = f"{revision} {part.about} waits for {locks.named(found)}"
+                    work.tell(Progress("waiting", revision, text))
                 if build is not None:
                     for row in wire.fetch(query):
                         work.tell(_progress(revision, build, row))
