@@ -214,7 +214,7 @@ def test_the_module_and_the_script_are_the_same_program():
         [sys.executable, "-m", "todo_schema", "history"], capture_output=True, text=True, check=False
     )
     assert result.returncode == 0
-    assert result.stdout == "".join(f"{item.revision} {item.summary}\n" for item in todo_schema.history())
+    assert result.stdout == "".join(f"{item}\n" for item in todo_schema.history())
 
 
 def test_the_demonstration_shows_one_replica_that_migrates_and_a_second_boot_of_one_statement():

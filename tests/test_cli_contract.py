@@ -4,15 +4,15 @@ import json
 
 from tests.support.commands import call, call_of
 from tests.support.packages import CONTRACT, DROPPED
-from tests.support.revisions import NEXT, NEXT_VERSION
+from tests.support.revisions import LAST_FLOOR, NEWEST_CONTRACT, NEXT, NEXT_VERSION
 from todo_schema import SCHEMA_VERSION, session_factory
 from todo_schema.exits import Exit
 
 
-def test_plan_history_status_and_sql_show_both_lines_of_revisions(upgraded_database, contracting_package):
+def test_plan_history_status_and_sql_show_both_lines_of_revisions(finished_database, contracting_package):
     plan, history, _, ready, contracted, status, as_json, applied, script = call_of(
         contracting_package,
-        upgraded_database,
+        finished_database,
         *("plan", "history", "upgrade", "status", "contract", "status", "status --json", "history"),
         f"sql --to {CONTRACT}",
     )
@@ -29,10 +29,12 @@ def test_plan_history_status_and_sql_show_both_lines_of_revisions(upgraded_datab
     assert f"\n-- {drop}\n--   Gain: " in plan.stdout
     assert f"ALTER TABLE tasks DROP COLUMN {DROPPED};" in plan.stdout
     assert history.stdout.splitlines()[-2:] == [f"{NEXT} A note on a task", f"{drop}  floor {NEXT_VERSION}"]
-    assert "\ncontract  none\n" in ready.stdout
+    assert f"\ncontract  {NEWEST_CONTRACT or 'none'}\n" in ready.stdout
     assert f"\nnext      {CONTRACT} (floor {NEXT_VERSION}) ready: todo-schema contract\n" in ready.stdout
     assert contracted.exit_code == Exit.OK
-    assert contracted.stdout.startswith(f"schema {NEXT_VERSION}, floor 1 -> {NEXT_VERSION}\n  {drop} (")
+    assert contracted.stdout.startswith(
+        f"schema {NEXT_VERSION}, floor {LAST_FLOOR} -> {NEXT_VERSION}\n  {drop} ("
+    )
     assert [line.split(" (")[0] for line in contracted.stderr.splitlines()] == [
         f"applying {drop}  floor {NEXT_VERSION}",
         f"done {drop}",
@@ -45,20 +47,20 @@ def test_plan_history_status_and_sql_show_both_lines_of_revisions(upgraded_datab
     assert applied.stdout.splitlines()[-1].startswith(f"{drop}  floor {NEXT_VERSION}  applied 20")
     assert f"DROP COLUMN {DROPPED}" in script.stdout
     assert "ADD COLUMN" not in script.stdout
-    assert call("check", url=upgraded_database).exit_code == Exit.TOO_NEW
+    assert call("check", url=finished_database).exit_code == Exit.TOO_NEW
 
 
 async def test_a_contract_step_that_would_break_a_service_exits_9_and_names_it(
-    upgraded_database, contracting_package
+    finished_database, contracting_package
 ):
     commands = (
         *("upgrade", "contract", "contract --json", "contract --allow-unseen"),
         *("clients", "clients --json", "status --json"),
     )
-    async with session_factory(upgraded_database, service="billing-api") as sessions, sessions() as session:
+    async with session_factory(finished_database, service="billing-api") as sessions, sessions() as session:
         await session.connection()
         _, refused, as_json, insisted, clients, clients_as_json, status = call_of(
-            contracting_package, upgraded_database, *commands
+            contracting_package, finished_database, *commands
         )
     named = f"billing-api: schema {SCHEMA_VERSION}, 1 connection from "
     assert (refused.exit_code, refused.stdout) == (Exit.CLIENTS, "")
@@ -77,21 +79,22 @@ async def test_a_contract_step_that_would_break_a_service_exits_9_and_names_it(
 
 
 def test_behind_a_pooler_what_might_break_clients_exits_9_unless_told_to_go_on(
-    upgraded_database, contracting_package
+    finished_database, contracting_package
 ):
     behind_a_pooler = ("contract --pooler --json", "contract --pooler --allow-unseen")
-    _, refused, done = call_of(contracting_package, upgraded_database, "upgrade", *behind_a_pooler)
+    _, refused, done = call_of(contracting_package, finished_database, "upgrade", *behind_a_pooler)
     assert (refused.exit_code, json.loads(refused.stdout)["error"]) == (Exit.CLIENTS, "UnseenClientsError")
     assert done.exit_code == Exit.OK
     going_back = ("downgrade --to base --pooler", "downgrade --to base --pooler --allow-unseen")
-    refused, done = call_of(contracting_package, upgraded_database, *going_back)
+    refused, done = call_of(contracting_package, finished_database, *going_back)
     assert (refused.exit_code, done.exit_code) == (Exit.CLIENTS, Exit.OK)
 
 
-def test_without_a_contract_revision_that_is_due_the_command_does_nothing(database):
+def test_without_a_contract_revision_that_is_due_the_command_does_nothing(database, finished_database):
     assert call("contract", url=database).exit_code == Exit.OUTDATED
-    call("upgrade", url=database)
-    assert call("contract", "--to", "c999", url=database).exit_code == Exit.USAGE
-    assert call("contract", "--to", "001", url=database).exit_code == Exit.USAGE
-    assert call("contract", url=database).stdout == f"schema {SCHEMA_VERSION} already: nothing to do\n"
-    assert call("clients", url=database).stdout == "nobody is connected\n"
+    assert call("contract", "--to", "c999", url=finished_database).exit_code == Exit.USAGE
+    assert call("contract", "--to", "001", url=finished_database).exit_code == Exit.USAGE
+    assert (
+        call("contract", url=finished_database).stdout == f"schema {SCHEMA_VERSION} already: nothing to do\n"
+    )
+    assert call("clients", url=finished_database).stdout == "nobody is connected\n"

@@ -16,7 +16,7 @@ from tests.support.commands import call as command
 from tests.support.contracting import Asked, leased, revisions_of
 from tests.support.leases import lease_class
 from tests.support.packages import CONTRACT
-from tests.support.revisions import NEXT_VERSION
+from tests.support.revisions import CONTRACTS, LAST_FLOOR, NEXT_VERSION
 from tests.support.servers import Server, execute
 from tests.support.ways import Call, both_drivers, role, role_of
 from todo_schema import (
@@ -37,14 +37,9 @@ from todo_schema.exits import Exit
 @both_drivers
 def test_nobody_is_connected_to_an_empty_database(database: str, call: Call):
     found = call("clients", database)
-    assert (found.schema, found.floor, found.clients, found.contract, found.leases) == (
-        "public",
-        1,
-        (),
-        (),
-        True,
-    )
-    assert str(found) == "nobody is connected"
+    assert (found.schema, found.floor, found.clients, found.leases) == ("public", 1, (), True)
+    assert [step.revision for step in found.contract] == [*CONTRACTS]
+    assert str(found).splitlines() == ["nobody is connected", *map(str, found.contract)]
 
 
 @both_drivers
@@ -123,8 +118,8 @@ async def test_a_role_without_rights_sees_names_and_versions_and_one_that_may_se
             assert client.since is not None
 
 
-async def test_everything_is_json(upgraded_database: str):
-    async with session_factory(upgraded_database, service="billing-api") as factory:
+async def test_everything_is_json(finished_database: str):
+    async with session_factory(finished_database, service="billing-api") as factory:
         pid = await backend(factory)
         found = await clients_async(factory.engine)
     (client,) = found.clients
@@ -141,7 +136,7 @@ async def test_everything_is_json(upgraded_database: str):
     }
     assert found.as_dict() == {
         "schema": "public",
-        "floor": 1,
+        "floor": LAST_FLOOR,
         "clients": [facts],
         "contract": [],
         "leases": True,
@@ -164,37 +159,37 @@ def test_a_lock_of_somebody_else_s_is_no_lease(server: Server, upgraded_database
 
 @both_drivers
 async def test_a_contract_step_says_what_it_waits_for(
-    contracting_asked: Asked, upgraded_database: str, call: Call
+    contracting_asked: Asked, finished_database: str, call: Call
 ):
     def step(**facts: object) -> list[dict[str, object]]:
         return [{"revision": CONTRACT, "requires": NEXT_VERSION, "floor": NEXT_VERSION, **facts}]
 
     def asked() -> list[dict[str, object]]:
         """What `clients` and `status` say."""
-        found, status = contracting_asked(call, upgraded_database, "clients", "status")
+        found, status = contracting_asked(call, finished_database, "clients", "status")
         assert (status["contract_pending"], status["clients"]) == (found["contract"], found["clients"])
         return list(found["contract"])
 
     assert asked() == step(ready=False, waits_for="todo-schema upgrade --url URL", blocked_by=[])
-    contracting_asked(call, upgraded_database, "upgrade")
+    contracting_asked(call, finished_database, "upgrade")
     assert asked() == step(ready=True, waits_for="", blocked_by=[])
-    with leased(upgraded_database, NEXT_VERSION, "newer-api"):
+    with leased(finished_database, NEXT_VERSION, "newer-api"):
         assert asked() == step(ready=True, waits_for="", blocked_by=[])
-        async with session_factory(upgraded_database, service="billing-api") as factory:
+        async with session_factory(finished_database, service="billing-api") as factory:
             await backend(factory)
-            (client,) = clients(upgraded_database).clients[:1]
+            (client,) = clients(finished_database).clients[:1]
             assert client.service == "billing-api"
             assert asked() == step(
                 ready=False,
                 waits_for=f"services below schema {NEXT_VERSION} to leave",
                 blocked_by=[client.as_dict()],
             )
-        contract, found = contracting_asked(call, upgraded_database, "contract", "clients")
+        contract, found = contracting_asked(call, finished_database, "contract", "clients")
         assert revisions_of(contract) == [CONTRACT]
         assert (found["contract"], found["floor"]) == ([], NEXT_VERSION)
         assert [client["service"] for client in found["clients"]] == ["newer-api"]
         # This package, which the step has left behind, can still tell who is there.
-        older = await to_thread(call, "clients", upgraded_database)
+        older = await to_thread(call, "clients", finished_database)
         assert (older.floor, older.contract, len(older.clients)) == (NEXT_VERSION, (), 1)
 
 
@@ -204,6 +199,7 @@ async def test_installations_in_one_database_do_not_see_each_other_s_clients(
 ):
     for schema in ("a", "b"):
         contracting_asked(call, database, ("upgrade", {"schema": schema}))
+        await to_thread(call, "contract", database, schema=schema)
     async with session_factory(database, schema="a", service="billing-api") as factory:
         await backend(factory)
         assert [client.service for client in clients(database, schema="a").clients] == ["billing-api"]
@@ -250,6 +246,8 @@ def test_the_command_and_the_status_say_the_same_for_a_person_and_a_program(upgr
 
 def test_a_downgrade_by_command_that_would_break_a_service_exits_9_and_names_it(upgraded_database: str):
     going_back = ("downgrade", "--to", "base")
+    below = f"deploy these services with a package below schema {SCHEMA_VERSION}, or "
+    older = below if SCHEMA_VERSION > 1 else ""
     with leased(upgraded_database, SCHEMA_VERSION):
         told = command(*going_back, url=upgraded_database)
         assert told.exit_code == Exit.CLIENTS == 9
@@ -257,7 +255,7 @@ def test_a_downgrade_by_command_that_would_break_a_service_exits_9_and_names_it(
         facts = json.loads(command(*going_back, "--json", url=upgraded_database).stdout)
         assert (facts["error"], facts["cure"]) == (
             "ClientsConnectedError",
-            "stop these services, and call again",
+            f"{older}stop these services, and call again",
         )
         assert facts["clients"] == clients(upgraded_database).as_dict()["clients"]
     assert command(*going_back, url=upgraded_database).exit_code == Exit.OK

@@ -16,7 +16,15 @@ from tests.support.contracting import (
 )
 from tests.support.packages import CONTRACT, DROPPED
 from tests.support.proxy import Proxy
-from tests.support.revisions import NEXT, NEXT_VERSION, REVISIONS
+from tests.support.revisions import (
+    CONTRACT_HEAD,
+    CONTRACTS,
+    LAST_FLOOR,
+    NEWEST_CONTRACT,
+    NEXT,
+    NEXT_VERSION,
+    REVISIONS,
+)
 from tests.support.servers import Server, execute
 from tests.support.states import NO_ROW, STATES, rows, with_package
 from tests.support.ways import Call, both_drivers, role, role_of
@@ -35,14 +43,19 @@ def test_an_upgrade_never_applies_a_contract_revision(
     url = request.getfixturevalue(name)
     before, done, plan, status = contracting_asked(call, url, "plan", "upgrade", "plan", "status")
     due = {"empty": [*REVISIONS, NEXT], "behind": [NEXT], "current": []}[start]
-    assert (revisions_of(before, "steps"), revisions_of(before, "contract")) == (due, [CONTRACT])
+    pending = [CONTRACT] if start == "current" else [*CONTRACTS, CONTRACT]
+    assert (revisions_of(before, "steps"), revisions_of(before, "contract")) == (due, pending)
     assert (before["state"], done["after"], revisions_of(done)) == (start, "current", due)
-    assert (revisions_of(plan, "steps"), revisions_of(plan, "contract")) == ([], [CONTRACT])
-    assert (status["contract"], status["floor"], status["differences"]) == (None, 1, [])
-    (pending,) = status["contract_pending"]
-    assert (pending["revision"], pending["ready"]) == (CONTRACT, True)
-    assert recorded(url) == EXPANDED
-    assert set(floors(url)) == {1}
+    assert (revisions_of(plan, "steps"), revisions_of(plan, "contract")) == ([], pending)
+    assert status["differences"] == []
+    told = [(step["revision"], step["ready"]) for step in status["contract_pending"]]
+    assert told == [(revision, True) for revision in pending]
+    if start == "current":
+        assert (status["contract"], status["floor"]) == (NEWEST_CONTRACT, LAST_FLOOR)
+        assert (recorded(url), floors(url)[-1]) == (EXPANDED, LAST_FLOOR)
+    else:
+        assert (status["contract"], status["floor"]) == (None, 1)
+        assert (recorded(url), set(floors(url))) == ({NEXT}, {1})
 
 
 # What it does
@@ -57,7 +70,7 @@ def test_contract_applies_what_is_due_once_and_reports_it(
     )
     assert (done["before"], done["after"], done["schema"]) == ("current", "current", "public")
     assert done["version_before"] == done["version_after"] == NEXT_VERSION
-    assert (done["floor_before"], done["floor_after"]) == (1, NEXT_VERSION)
+    assert (done["floor_before"], done["floor_after"]) == (LAST_FLOOR, NEXT_VERSION)
     (step,) = done["applied"]
     assert (step["revision"], step["summary"]) == (CONTRACT, "Drop the description of a task")
     assert step["seconds"] > 0
@@ -65,7 +78,7 @@ def test_contract_applies_what_is_due_once_and_reports_it(
         assert nothing["applied"] == []
         assert nothing["floor_before"] == nothing["floor_after"] == NEXT_VERSION
     assert recorded(expanded_database) == CONTRACTED
-    assert rows(expanded_database, "revision")[-2:] == [(NEXT,), (CONTRACT,)]
+    assert rows(expanded_database, "revision")[-1] == (CONTRACT,)
     dropped = f"SELECT FROM pg_attribute WHERE attrelid = 'tasks'::regclass AND attname = '{DROPPED}'"
     assert execute(expanded_database, dropped) == []
 
@@ -80,7 +93,7 @@ def test_the_history_says_what_was_done_and_by_whom(
     columns = "revision, line, ordinal, action, floor, package_version, checksum, role, application_name"
     (me,) = execute(expanded_database, "SELECT current_user")[0]
     assert rows(expanded_database, columns)[-1] == (
-        *(CONTRACT, "contract", 1, "upgrade", NEXT_VERSION),
+        *(CONTRACT, "contract", len(CONTRACTS) + 1, "upgrade", NEXT_VERSION),
         *(PACKAGE_VERSION, checksum, me, "operator"),
     )
     lasted = "duration > '0' AND duration < '1 minute', applied_at > now() - interval '1 minute', host <> ''"
@@ -90,7 +103,7 @@ def test_the_history_says_what_was_done_and_by_whom(
 def test_contract_says_what_it_applies_while_it_does(expanded_database: str, contracting_package: Path):
     code = "print(t.contract(url, progress=lambda news: print(news.event, news.revision)))"
     *said, step = with_package(contracting_package, code, expanded_database).splitlines()
-    changed = f"schema {NEXT_VERSION}, floor 1 -> {NEXT_VERSION}"
+    changed = f"schema {NEXT_VERSION}, floor {LAST_FLOOR} -> {NEXT_VERSION}"
     assert said == [f"applying {CONTRACT}", f"applied {CONTRACT}", changed]
     assert step.startswith(f"  {CONTRACT} Drop the description of a task (")
 
@@ -124,10 +137,10 @@ def test_after_the_step_everything_of_the_package_says_so_and_goes_on_working(
     assert last["package_version"] == PACKAGE_VERSION
     assert all(revision["applied_at"] for revision in history)
     nothing, undo, tasks = contracting_asked(
-        call, contracted_database, ("sql", {"to": CONTRACT}), ("sql", {"to": "c000"}), "read_tasks"
+        call, contracted_database, ("sql", {"to": CONTRACT}), ("sql", {"to": CONTRACT_HEAD}), "read_tasks"
     )
     assert "nothing to apply" in nothing
-    assert f"schema {CONTRACT} -> c000 in 'public'" in undo
+    assert f"schema {CONTRACT} -> {CONTRACT_HEAD} in 'public'" in undo
     assert tasks == 0
 
 
@@ -146,7 +159,7 @@ def test_a_boot_on_a_contracted_database_is_still_one_statement(
 
 
 @both_drivers
-@pytest.mark.parametrize("to", ["c009", "c1", "c0001", "x", "c000", "base", NEXT, HEAD, "1", ""])
+@pytest.mark.parametrize("to", ["c999", "c1", f"{CONTRACT_HEAD}1", "x", "c000", "base", NEXT, HEAD, "1", ""])
 def test_contract_refuses_a_revision_that_is_none_of_its_line(
     expanded_database: str, contracting_asked: Asked, call: Call, to: str
 ):
@@ -159,22 +172,26 @@ def test_contract_refuses_a_revision_that_is_none_of_its_line(
 
 @both_drivers
 def test_a_package_without_contract_revisions_has_nothing_to_do_and_says_so(
-    upgraded_database: str, call: Call
+    finished_database: str, call: Call
 ):
-    before = everything(upgraded_database)
-    done = call("contract", upgraded_database)
+    before = everything(finished_database)
+    done = call("contract", finished_database)
     assert (done.before, done.after, done.applied) == (State.CURRENT, State.CURRENT, ())
     for to in (CONTRACT, HEAD):
         with pytest.raises(UnknownRevisionError):
-            call("contract", upgraded_database, to=to)
-    assert everything(upgraded_database) == before
+            call("contract", finished_database, to=to)
+    assert everything(finished_database) == before
 
 
 # What it refuses
 
 UNUSABLE = {
     "empty": (STATES[State.EMPTY], "SchemaOutdatedError", "none of our tables"),
-    "behind": (f"UPDATE todo_schema_version SET version_num = '{HEAD}'", "SchemaOutdatedError", "schema "),
+    "behind": (
+        f"UPDATE todo_schema_version SET version_num = '{HEAD}' WHERE version_num = '{NEXT}'",
+        "SchemaOutdatedError",
+        "schema ",
+    ),
     "unversioned": (NO_ROW, "UnversionedSchemaError", f"the tables of schema {NEXT_VERSION}"),
     "unversioned, and not ours": (
         f"{NO_ROW}; ALTER TABLE tasks ADD theirs text",
@@ -256,6 +273,7 @@ def test_an_installation_in_another_schema_is_contracted_alone(
 ):
     there = {"schema": "other"}
     contracting_asked(call, expanded_database, ("upgrade", there))
+    call("contract", expanded_database, **there)
     public = everything(expanded_database)
     # Whoever is connected to the one does not concern the other.
     with leased(expanded_database, SCHEMA_VERSION):
@@ -272,7 +290,7 @@ def test_an_installation_in_another_schema_is_contracted_alone(
     assert everything(expanded_database) == public
     assert call("upgrade", expanded_database).after is State.AHEAD
     undone, done = contracting_asked(
-        call, expanded_database, ("downgrade", there | {"to": "c000"}), ("contract", {})
+        call, expanded_database, ("downgrade", there | {"to": CONTRACT_HEAD}), ("contract", {})
     )
     assert (revisions_of(undone), revisions_of(done)) == ([CONTRACT], [CONTRACT])
     assert (recorded(expanded_database), recorded(expanded_database, "other")) == (CONTRACTED, EXPANDED)

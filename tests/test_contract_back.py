@@ -6,6 +6,7 @@ from tests.support.catalog_dump import dump, unordered
 from tests.support.contracting import (
     CONTRACTED,
     EXPANDED,
+    FINISHED,
     Asked,
     everything,
     floors,
@@ -14,14 +15,25 @@ from tests.support.contracting import (
     revisions_of,
 )
 from tests.support.packages import CONTRACT, DROPPED
-from tests.support.revisions import NEXT, NEXT_VERSION, REVISIONS
+from tests.support.revisions import (
+    CONTRACT_HEAD,
+    CONTRACTS,
+    LAST_FLOOR,
+    NEWEST_CONTRACT,
+    NEXT,
+    NEXT_VERSION,
+    REVISIONS,
+)
 from tests.support.servers import execute
 from tests.support.states import NO_ROW, rows
 from tests.support.ways import Call, both_drivers
 from todo_schema import SCHEMA_VERSION, SchemaTooNewError, State, UnknownRevisionError
 from todo_schema.compatibility import HEAD
+from todo_schema.revisions import in_order
 
-FLOORS = (NEXT_VERSION, 1)
+# What going back to `base` undoes of this package.
+UNDONE = [revision.revision for revision in in_order()[::-1]]
+FLOORS = (NEXT_VERSION, LAST_FLOOR)
 ADDED_BY_HAND = (
     f"ALTER TABLE tasks ADD {DROPPED} text; COMMENT ON COLUMN tasks.{DROPPED} IS 'More about it, or null.'"
 )
@@ -32,27 +44,27 @@ ADDED_BY_HAND = (
 
 @both_drivers
 def test_a_downgrade_undoes_the_contract_step_first_and_restores_the_catalogue_and_the_floor(
-    upgraded_database: str, contracting_asked: Asked, call: Call
+    finished_database: str, contracting_asked: Asked, call: Call
 ):
-    before = dump(upgraded_database)
+    before = dump(finished_database)
     _, _, done = contracting_asked(
-        call, upgraded_database, "upgrade", "contract", ("downgrade", {"to": SCHEMA_VERSION})
+        call, finished_database, "upgrade", "contract", ("downgrade", {"to": SCHEMA_VERSION})
     )
     assert (done["before"], done["after"]) == ("current", "behind")
     assert (done["version_before"], done["version_after"]) == (NEXT_VERSION, SCHEMA_VERSION)
-    assert (done["floor_before"], done["floor_after"]) == (NEXT_VERSION, 1)
+    assert (done["floor_before"], done["floor_after"]) == FLOORS
     assert revisions_of(done) == [CONTRACT, NEXT]
-    assert rows(upgraded_database, "revision, line, ordinal, action, floor, checksum IS NULL")[-2:] == [
-        ("c000", "contract", 0, "downgrade", 1, True),
-        (HEAD, "expand", SCHEMA_VERSION, "downgrade", 1, False),
+    assert rows(finished_database, "revision, line, ordinal, action, floor, checksum IS NULL")[-2:] == [
+        (CONTRACT_HEAD, "contract", len(CONTRACTS), "downgrade", LAST_FLOOR, not CONTRACTS),
+        (HEAD, "expand", SCHEMA_VERSION, "downgrade", LAST_FLOOR, False),
     ]
-    assert recorded(upgraded_database) == {HEAD}
-    assert unordered(dump(upgraded_database)) == unordered(before)
+    assert recorded(finished_database) == FINISHED
+    assert unordered(dump(finished_database)) == unordered(before)
     # The older package works again, as if nothing had been.
-    assert call("check", upgraded_database, deep=True) is State.CURRENT
-    assert call("upgrade", upgraded_database).after is State.CURRENT
-    (status,) = contracting_asked(call, upgraded_database, "status")
-    assert (status["state"], status["contract"], status["floor"]) == ("behind", None, 1)
+    assert call("check", finished_database, deep=True) is State.CURRENT
+    assert call("upgrade", finished_database).after is State.CURRENT
+    (status,) = contracting_asked(call, finished_database, "status")
+    assert (status["state"], status["contract"], status["floor"]) == ("behind", NEWEST_CONTRACT, LAST_FLOOR)
 
 
 @both_drivers
@@ -64,10 +76,10 @@ def test_a_downgrade_of_the_contract_line_leaves_the_expand_line_as_it_is(
         call,
         expanded_database,
         *(("downgrade", {"to": CONTRACT}), "contract"),
-        *(("downgrade", {"to": "c000"}), ("check", {"deep": True})),
+        *(("downgrade", {"to": CONTRACT_HEAD}), ("check", {"deep": True})),
     )
     assert stays["error"] == "UnknownRevisionError"
-    assert "above c000" in stays["found"]
+    assert f"above {CONTRACT_HEAD}" in stays["found"]
     assert revisions_of(done) == [CONTRACT]
     assert (again["version_after"], again["floor_before"], again["floor_after"]) == (NEXT_VERSION, *FLOORS)
     assert (again["after"], deep) == ("current", "current")
@@ -81,7 +93,7 @@ def test_a_downgrade_to_where_a_line_is_does_nothing(
     expanded_database: str, contracted_database: str, contracting_asked: Asked, call: Call
 ):
     for url, to in (
-        (expanded_database, "c000"),
+        (expanded_database, CONTRACT_HEAD),
         (expanded_database, NEXT),
         (contracted_database, CONTRACT),
         (contracted_database, NEXT),
@@ -99,15 +111,15 @@ def test_a_downgrade_to_base_undoes_both_lines(
     done, status, again = contracting_asked(
         call, contracted_database, ("downgrade", {"to": "base"}), "status", "upgrade"
     )
-    assert revisions_of(done) == [CONTRACT, NEXT, *REVISIONS[::-1]]
+    assert revisions_of(done) == [CONTRACT, NEXT, *UNDONE]
     assert (done["after"], done["floor_after"], status["contract"]) == ("empty", 1, None)
     # And from there everything goes up again, without the contract step.
     assert revisions_of(again) == [*REVISIONS, NEXT]
-    assert recorded(contracted_database) == EXPANDED
+    assert recorded(contracted_database) == {NEXT}
 
 
 @both_drivers
-@pytest.mark.parametrize("to", ["c000", SCHEMA_VERSION, "base", CONTRACT, NEXT])
+@pytest.mark.parametrize("to", [CONTRACT_HEAD, SCHEMA_VERSION, "base", CONTRACT, NEXT])
 def test_a_package_undoes_no_contract_revision_that_it_does_not_know(
     contracted_database: str, without_the_step: Asked, call: Call, to: str | int
 ):
@@ -122,7 +134,7 @@ def test_a_package_undoes_no_contract_revision_that_it_does_not_know(
 
 
 @both_drivers
-@pytest.mark.parametrize("to", ["base", HEAD, "c000"])
+@pytest.mark.parametrize("to", ["base", HEAD, CONTRACT_HEAD])
 def test_a_package_below_the_floor_undoes_nothing(contracted_database: str, call: Call, to: str):
     before = everything(contracted_database)
     with pytest.raises(SchemaTooNewError):
@@ -138,7 +150,7 @@ def test_an_expand_revision_stays_where_its_clients_do_and_the_contract_step_abo
         (refused,) = contracting_asked(call, contracted_database, ("downgrade", {"to": SCHEMA_VERSION}))
         assert refused["error"] == "ClientsConnectedError"
         assert [client["schema_version"] for client in refused["clients"]] == [NEXT_VERSION]
-    assert (recorded(contracted_database), floors(contracted_database)[-1]) == (EXPANDED, 1)
+    assert (recorded(contracted_database), floors(contracted_database)[-1]) == (EXPANDED, LAST_FLOOR)
     (done,) = contracting_asked(call, contracted_database, ("downgrade", {"to": SCHEMA_VERSION}))
     assert revisions_of(done) == [NEXT]
 
@@ -154,23 +166,23 @@ def test_stamp_records_the_contract_line_and_its_floor_and_forgets_them_where_th
     done, deep, status = contracting_asked(
         call, expanded_database, ("stamp", {"revision": CONTRACT}), ("check", {"deep": True}), "status"
     )
-    assert (done["applied"], done["floor_before"], done["floor_after"]) == ([], 1, NEXT_VERSION)
+    assert (done["applied"], done["floor_before"], done["floor_after"]) == ([], LAST_FLOOR, NEXT_VERSION)
     assert (deep, status["contract"], status["extras"]) == ("current", CONTRACT, [])
     assert recorded(expanded_database) == CONTRACTED
     assert rows(expanded_database)[-1] == (CONTRACT, "stamp", NEXT_VERSION, False)
     with pytest.raises(SchemaTooNewError):
         call("upgrade", expanded_database)
     # The floor would fall, and older packages would look for the column.
-    (refused,) = contracting_asked(call, expanded_database, ("stamp", {"revision": "c000"}))
+    (refused,) = contracting_asked(call, expanded_database, ("stamp", {"revision": CONTRACT_HEAD}))
     assert refused["error"] == "SchemaDriftError"
     assert f"column tasks.{DROPPED}: missing" in refused["found"]
-    assert "downgrade --to c000" in refused["cure"]
+    assert f"downgrade --to {CONTRACT_HEAD}" in refused["cure"]
     assert floors(expanded_database)[-1] == NEXT_VERSION
     execute(expanded_database, ADDED_BY_HAND)
-    (forgotten,) = contracting_asked(call, expanded_database, ("stamp", {"revision": "c000"}))
+    (forgotten,) = contracting_asked(call, expanded_database, ("stamp", {"revision": CONTRACT_HEAD}))
     assert (forgotten["floor_before"], forgotten["floor_after"]) == FLOORS
     assert recorded(expanded_database) == EXPANDED
-    assert rows(expanded_database)[-1] == ("c000", "stamp", 1, True)
+    assert rows(expanded_database)[-1] == (CONTRACT_HEAD, "stamp", LAST_FLOOR, not CONTRACTS)
 
 
 @both_drivers
@@ -185,9 +197,9 @@ def test_a_stamp_of_the_expand_line_keeps_the_contract_line_and_the_floor(
 
 @both_drivers
 def test_no_stamp_leaves_a_contract_revision_without_the_schema_that_it_requires(
-    upgraded_database: str, contracted_database: str, contracting_asked: Asked, call: Call
+    finished_database: str, contracted_database: str, contracting_asked: Asked, call: Call
 ):
-    for url, revision in ((upgraded_database, CONTRACT), (contracted_database, HEAD)):
+    for url, revision in ((finished_database, CONTRACT), (contracted_database, HEAD)):
         before = everything(url)
         (refused,) = contracting_asked(call, url, ("stamp", {"revision": revision}))
         assert refused["error"] == "UnknownRevisionError"
@@ -203,7 +215,7 @@ def test_a_stamp_without_tables_or_by_a_package_that_lacks_the_revision_is_refus
     assert refused["error"] == "SchemaOutdatedError"
     with pytest.raises(UnknownRevisionError):
         call("stamp", expanded_database, CONTRACT)
-    for revision in (HEAD, "c000"):
+    for revision in (HEAD, CONTRACT_HEAD):
         with pytest.raises(SchemaTooNewError):
             call("stamp", contracted_database, revision)
     assert (recorded(expanded_database), recorded(contracted_database)) == (EXPANDED, CONTRACTED)
@@ -245,7 +257,7 @@ def test_tables_in_the_expanded_state_are_adopted_without_the_contract_line(
 ):
     execute(expanded_database, "DROP TABLE todo_schema_version, todo_schema_history")
     done, plan = contracting_asked(call, expanded_database, "upgrade", "plan")
-    assert (done["adopted"], done["floor_after"]) == (True, 1)
+    assert (done["adopted"], done["floor_after"]) == (True, LAST_FLOOR)
     assert recorded(expanded_database) == EXPANDED
     assert revisions_of(plan, "contract") == [CONTRACT]
 
@@ -259,7 +271,7 @@ def test_tables_that_were_expanded_again_by_hand_are_adopted_for_what_they_are(
     assert (done["adopted"], done["after"]) == (True, "current")
     assert (status["differences"], status["extras"]) == ([], [])
     assert recorded(contracted_database) == EXPANDED
-    assert floors(contracted_database)[-1] == 1
+    assert floors(contracted_database)[-1] == LAST_FLOOR
 
 
 @both_drivers

@@ -13,13 +13,13 @@ from tests.support.contracting import CONTRACTED, EXPANDED, Asked, revisions_of
 from tests.support.faults import WAITING_FOR_A_LOCK, Fault, moments_of
 from tests.support.packages import CONTRACT, DROPPED
 from tests.support.proxy import Moment, Proxy
-from tests.support.revisions import NEXT_VERSION
+from tests.support.revisions import CONTRACT_HEAD, LAST_FLOOR, NEXT_VERSION
 from tests.support.servers import Server, execute
 from tests.support.waiting import wait_for
 from tests.support.ways import Call, asyncpg, both_drivers, psycopg
 
-UP, DOWN = ("contract", {}), ("downgrade", {"to": "c000"})
-BEFORE, AFTER = (EXPANDED, 1, True), (CONTRACTED, NEXT_VERSION, False)
+UP, DOWN = ("contract", {}), ("downgrade", {"to": CONTRACT_HEAD})
+BEFORE, AFTER = (EXPANDED, LAST_FLOOR, True), (CONTRACTED, NEXT_VERSION, False)
 
 At = tuple[int, Moment]
 State = tuple[set[str], int, bool]
@@ -86,7 +86,7 @@ def repeat_and_go_back(
 ) -> None:
     """Do the same again, and then the opposite; each is recorded once, whoever did it."""
     end = AFTER if upward else BEFORE
-    steps = (f"upgrade {CONTRACT}", "downgrade c000")
+    steps = (f"upgrade {CONTRACT}", f"downgrade {CONTRACT_HEAD}")
     done, undone = steps if upward else steps[::-1]
     again, deep = package(call, url, UP if upward else DOWN, ("check", {"deep": True}))
     after = standing(url)

@@ -6,6 +6,7 @@ from tests.support.catalog_dump import dump, unordered
 from tests.support.contracting import (
     CONTRACTED,
     EXPANDED,
+    FINISHED,
     Asked,
     everything,
     floors,
@@ -15,11 +16,11 @@ from tests.support.contracting import (
 )
 from tests.support.packages import CONTRACT
 from tests.support.psql import apply, psql
-from tests.support.revisions import NEXT, NEXT_VERSION
+from tests.support.revisions import CONTRACT_HEAD, CONTRACTS, LAST_FLOOR, NEXT, NEXT_VERSION
 from tests.support.servers import execute
 from tests.support.states import NO_ROW, rows
 from tests.support.ways import Call, both_drivers, psycopg
-from todo_schema import SCHEMA_VERSION, SchemaTooNewError, State, check, upgrade
+from todo_schema import SCHEMA_VERSION, SchemaTooNewError, State, check, contract, upgrade
 from todo_schema.compatibility import HEAD
 
 UP = ("sql", {"to": CONTRACT})
@@ -29,7 +30,7 @@ DEEP_CHECK = ("check", {"deep": True})
 @pytest.fixture
 def script(contracting_asked: Asked) -> str:
     """The script of the step, made without asking a database."""
-    (text,) = contracting_asked(psycopg, None, UP)
+    (text,) = contracting_asked(psycopg, None, ("sql", {"to": CONTRACT, "start": CONTRACT_HEAD}))
     return text
 
 
@@ -46,7 +47,7 @@ def test_a_database_that_the_script_contracted_is_like_one_that_contract_did(
     expanded_database: str, contracted_database: str, contracting_asked: Asked, call: Call
 ):
     (script,) = contracting_asked(call, expanded_database, UP)
-    assert f"schema c000 -> {CONTRACT} in 'public'" in script
+    assert f"schema {CONTRACT_HEAD} -> {CONTRACT} in 'public'" in script
     apply(expanded_database, script)
     upgrade_again, again, deep, status, nothing = contracting_asked(
         call, expanded_database, "upgrade", "contract", DEEP_CHECK, "status", UP
@@ -67,14 +68,15 @@ def test_a_database_that_the_script_contracted_is_like_one_that_contract_did(
 def test_without_a_database_the_script_starts_before_the_first_step(
     expanded_database: str, contracting_asked: Asked, call: Call
 ):
-    starts = [("sql", {"to": CONTRACT, "start": start}) for start in ("c000", "base", NEXT)]
-    scripts = contracting_asked(call, None, UP, *starts)
-    scripts += contracting_asked(call, expanded_database, UP)
+    starts = [("sql", {"to": CONTRACT, "start": start}) for start in ("c000", "base", NEXT, CONTRACT_HEAD)]
+    *scripts, step = contracting_asked(call, None, UP, *starts)
     assert len(set(scripts)) == 1
+    assert [step] == contracting_asked(call, expanded_database, UP)
+    assert scripts[0].endswith(step.partition("\nBEGIN ISOLATION")[2])
     expand, comment, unknown = contracting_asked(
         call,
         None,
-        *("sql", ("sql", {"to": CONTRACT, "start": CONTRACT}), ("sql", {"to": "c009"})),
+        *("sql", ("sql", {"to": CONTRACT, "start": CONTRACT}), ("sql", {"to": "c999"})),
     )
     assert f"schema base -> {NEXT} " in expand
     assert CONTRACT not in expand
@@ -87,12 +89,12 @@ def test_without_a_database_the_script_starts_before_the_first_step(
 def test_the_script_down_undoes_the_step_and_lowers_the_floor(
     contracted_database: str, expanded_database: str, contracting_asked: Asked, call: Call, asked: bool
 ):
-    down = {"to": "c000"} if asked else {"start": CONTRACT, "to": "c000"}
+    down = {"to": CONTRACT_HEAD} if asked else {"start": CONTRACT, "to": CONTRACT_HEAD}
     (script,) = contracting_asked(call, contracted_database if asked else None, ("sql", down))
     apply(contracted_database, script)
     assert unordered(dump(contracted_database)) == unordered(dump(expanded_database))
     assert recorded(contracted_database) == EXPANDED
-    assert rows(contracted_database)[-1] == ("c000", "downgrade", 1, True)
+    assert rows(contracted_database)[-1] == (CONTRACT_HEAD, "downgrade", LAST_FLOOR, not CONTRACTS)
     assert upgrade(contracted_database).after is State.AHEAD
     deep, again = contracting_asked(call, contracted_database, DEEP_CHECK, "contract")
     assert (deep, revisions_of(again)) == ("current", [CONTRACT])
@@ -105,10 +107,10 @@ def test_the_script_down_the_expand_line_undoes_the_step_first(
     (script,) = contracting_asked(call, contracted_database, ("sql", {"to": SCHEMA_VERSION}))
     apply(contracted_database, script)
     assert rows(contracted_database, "revision, action, floor")[-2:] == [
-        ("c000", "downgrade", 1),
-        (HEAD, "downgrade", 1),
+        (CONTRACT_HEAD, "downgrade", LAST_FLOOR),
+        (HEAD, "downgrade", LAST_FLOOR),
     ]
-    assert recorded(contracted_database) == {HEAD}
+    assert recorded(contracted_database) == FINISHED
     assert check(contracted_database, deep=True) is State.CURRENT
 
 
@@ -118,7 +120,7 @@ def test_a_script_down_that_knows_of_no_step_stops_before_the_schema_that_one_re
     (script,) = contracting_asked(psycopg, None, ("sql", {"start": NEXT, "to": SCHEMA_VERSION}))
     assert_stops(contracted_database, script, f"contract revision {CONTRACT} requires revision {NEXT}")
     apply(expanded_database, script)
-    assert recorded(expanded_database) == {HEAD}
+    assert recorded(expanded_database) == FINISHED
 
 
 def test_a_service_below_the_floor_stops_the_script_which_names_it(
@@ -142,13 +144,13 @@ def test_a_service_that_needs_what_a_script_would_undo_stops_it_too(
         done = psql(contracted_database, script)
     assert done.returncode == 3
     assert f"would break: billing-api at schema {NEXT_VERSION}, pid " in done.stderr
-    assert (recorded(contracted_database), floors(contracted_database)[-1]) == (EXPANDED, 1)
+    assert (recorded(contracted_database), floors(contracted_database)[-1]) == (EXPANDED, LAST_FLOOR)
 
 
-def test_a_script_stops_where_the_schema_that_it_requires_is_missing(upgraded_database: str, script: str):
-    assert_stops(upgraded_database, script, f"this contract revision requires schema {NEXT_VERSION}")
-    execute(upgraded_database, NO_ROW)
-    assert_stops(upgraded_database, script, f"this contract revision requires schema {NEXT_VERSION}")
+def test_a_script_stops_where_the_schema_that_it_requires_is_missing(finished_database: str, script: str):
+    assert_stops(finished_database, script, f"this contract revision requires schema {NEXT_VERSION}")
+    execute(finished_database, f"{NO_ROW} WHERE version_num = '{HEAD}'")
+    assert_stops(finished_database, script, f"this contract revision requires schema {NEXT_VERSION}")
 
 
 def test_a_script_stops_on_an_empty_database(database: str, script: str):
@@ -160,11 +162,11 @@ def test_a_script_stops_on_an_empty_database(database: str, script: str):
 
 def test_a_script_that_is_applied_twice_stops(expanded_database: str, contracting_asked: Asked, script: str):
     apply(expanded_database, script)
-    said = "this script starts from revision c000, and the database is at c001"
+    said = f"this script starts from revision {CONTRACT_HEAD}, and the database is at {CONTRACT}"
     assert_stops(expanded_database, script, said)
-    (down,) = contracting_asked(psycopg, expanded_database, ("sql", {"to": "c000"}))
+    (down,) = contracting_asked(psycopg, expanded_database, ("sql", {"to": CONTRACT_HEAD}))
     apply(expanded_database, down)
-    said = "this script starts from revision c001, and the database is at c000"
+    said = f"this script starts from revision {CONTRACT}, and the database is at {CONTRACT_HEAD}"
     assert_stops(expanded_database, down, said)
 
 
@@ -174,8 +176,9 @@ def test_a_script_for_a_schema_contracts_the_installation_there(
 ):
     there = {"schema": schema}
     contracting_asked(psycopg, expanded_database, ("upgrade", there))
+    contract(expanded_database, schema=schema)
     public = everything(expanded_database)
-    (script,) = contracting_asked(psycopg, None, ("sql", {"to": CONTRACT, **there}))
+    (script,) = contracting_asked(psycopg, expanded_database, ("sql", {"to": CONTRACT, **there}))
     with leased(expanded_database, SCHEMA_VERSION, schema=schema):
         done = psql(expanded_database, script)
     assert f"would break: billing-api at schema {SCHEMA_VERSION}" in done.stderr

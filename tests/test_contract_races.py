@@ -9,10 +9,12 @@ import psycopg
 import pytest
 
 from tests.support import forker
+from tests.support.contracting import ROW_BEFORE
 from tests.support.forker import Forker
 from tests.support.leases import NO_FLOOR, leases
 from tests.support.packages import CONTRACT, DROPPED
 from tests.support.peers import SERVICE, Stage, peer
+from tests.support.revisions import LAST_FLOOR
 from tests.support.states import rows
 from tests.support.waiting import wait_for
 
@@ -24,7 +26,7 @@ STEP = 0.0005
 # What a downgrade does, in a fraction of its time.
 UNDO = f"""
 ALTER TABLE tasks ADD {DROPPED} text;
-DELETE FROM todo_schema_version WHERE version_num = '{CONTRACT}';
+{ROW_BEFORE};
 {NO_FLOOR}
 """
 NEWEST_FLOOR = "SELECT floor FROM todo_schema_history ORDER BY id DESC LIMIT 1"
@@ -115,7 +117,7 @@ def test_in_a_thousand_interleavings_the_step_is_applied_or_the_session_usable_n
                 keeper.execute(UNDO)
             else:
                 assert (contract.error, session.error) == ("ContractBlockedError", None), found
-                assert keeper.execute(NEWEST_FLOOR).fetchall() == [(1,)], found
+                assert keeper.execute(NEWEST_FLOOR).fetchall() == [(LAST_FLOOR,)], found
             stage.old.do("hand_back")
             step = 2 * step if outcomes[-1:] == [contract.error] else STEP
             delay += step if contract.error else -step

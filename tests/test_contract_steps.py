@@ -3,18 +3,18 @@
 import pytest
 
 from tests.support import contracting, packages, ways
-from tests.support.contracting import Asked, everything, floors, leased, recorded, revisions_of
+from tests.support.contracting import FINISHED, Asked, everything, floors, leased, recorded, revisions_of
 from tests.support.packages import CONTRACT, DROPPED
 from tests.support.psql import apply, psql
-from tests.support.revisions import NEXT, NEXT_VERSION
+from tests.support.revisions import CONTRACTS, LAST_FLOOR, NEXT, NEXT_VERSION
 from tests.support.servers import Server
 from tests.support.ways import Call, both_drivers
 from todo_schema import SCHEMA_VERSION
-from todo_schema.compatibility import HEAD
+from todo_schema.compatibility import HEAD, Line, revision_at
 
 # A second pair: another schema version, and the contract step that requires it.
 AFTER = f"{NEXT_VERSION + 1:03d}"
-SECOND = "c002"
+SECOND = revision_at(Line.CONTRACT, len(CONTRACTS) + 2)
 
 
 def _second(text: str, changes: dict[str, str]) -> str:
@@ -33,7 +33,7 @@ SECOND_PAIR = {
         _CONTRACT,
         {
             f'revision = "{CONTRACT}"\n': f'revision = "{SECOND}"\n',
-            'down_revision = None\nbranch_labels = "contract"\n': f'down_revision = "{CONTRACT}"\n',
+            f"{packages.BELOW_CONTRACT}\n": f'down_revision = "{CONTRACT}"\n',
             f" = {NEXT_VERSION}\n": f" = {NEXT_VERSION + 1}\n",
             f'"{DROPPED}"': f'"{packages.COLUMN}"',
             "More about it, or null.": "Anything else.",
@@ -55,9 +55,11 @@ def two_steps(server: Server, tmp_path_factory: pytest.TempPathFactory):
 
 
 @both_drivers
-def test_two_steps_are_applied_in_order_and_each_sets_its_floor(database: str, two_steps: Asked, call: Call):
+def test_two_steps_are_applied_in_order_and_each_sets_its_floor(
+    finished_database: str, two_steps: Asked, call: Call
+):
     _, first, status, second, deep = two_steps(
-        *(call, database, "upgrade", ("contract", {"to": CONTRACT})),
+        *(call, finished_database, "upgrade", ("contract", {"to": CONTRACT})),
         *("status", "contract", ("check", {"deep": True})),
     )
     assert (revisions_of(first), first["floor_after"]) == ([CONTRACT], NEXT_VERSION)
@@ -65,43 +67,45 @@ def test_two_steps_are_applied_in_order_and_each_sets_its_floor(database: str, t
     assert status["differences"] == status["extras"] == []
     assert (revisions_of(second), second["floor_after"]) == ([SECOND], NEXT_VERSION + 1)
     assert deep == "current"
-    assert recorded(database) == {AFTER, SECOND}
-    assert floors(database)[-2:] == [NEXT_VERSION, NEXT_VERSION + 1]
+    assert recorded(finished_database) == {AFTER, SECOND}
+    assert floors(finished_database)[-2:] == [NEXT_VERSION, NEXT_VERSION + 1]
     # Nothing is left to do up to the first: the second stays.
-    (nothing,) = two_steps(call, database, ("contract", {"to": CONTRACT}))
+    (nothing,) = two_steps(call, finished_database, ("contract", {"to": CONTRACT}))
     assert nothing["applied"] == []
 
 
 @both_drivers
 def test_a_step_that_is_blocked_leaves_the_steps_before_it_applied_and_is_repeated(
-    database: str, two_steps: Asked, call: Call
+    finished_database: str, two_steps: Asked, call: Call
 ):
-    two_steps(call, database, "upgrade")
-    with leased(database, NEXT_VERSION):
-        (refused,) = two_steps(call, database, "contract")
+    two_steps(call, finished_database, "upgrade")
+    with leased(finished_database, NEXT_VERSION):
+        (refused,) = two_steps(call, finished_database, "contract")
         assert refused["error"] == "ContractBlockedError"
         assert refused["found"].startswith(f"contract revision {SECOND} would break services that are")
         assert [client["service"] for client in refused["clients"]] == ["billing-api"]
-        assert recorded(database) == {AFTER, CONTRACT}
-        assert floors(database)[-1] == NEXT_VERSION
-        deep, status = two_steps(call, database, ("check", {"deep": True}), "status")
+        assert recorded(finished_database) == {AFTER, CONTRACT}
+        assert floors(finished_database)[-1] == NEXT_VERSION
+        deep, status = two_steps(call, finished_database, ("check", {"deep": True}), "status")
     assert (deep, status["floor"]) == ("current", NEXT_VERSION)
     (pending,) = status["contract_pending"]
     assert (pending["revision"], pending["ready"]) == (SECOND, False)
     assert [client["service"] for client in pending["blocked_by"]] == ["billing-api"]
-    (done,) = two_steps(call, database, "contract")
+    (done,) = two_steps(call, finished_database, "contract")
     assert (revisions_of(done), done["floor_before"]) == ([SECOND], NEXT_VERSION)
 
 
 @both_drivers
-def test_a_client_below_the_first_floor_blocks_everything(database: str, two_steps: Asked, call: Call):
-    two_steps(call, database, "upgrade")
-    before = everything(database)
-    with leased(database, SCHEMA_VERSION):
-        (refused,) = two_steps(call, database, "contract")
+def test_a_client_below_the_first_floor_blocks_everything(
+    finished_database: str, two_steps: Asked, call: Call
+):
+    two_steps(call, finished_database, "upgrade")
+    before = everything(finished_database)
+    with leased(finished_database, SCHEMA_VERSION):
+        (refused,) = two_steps(call, finished_database, "contract")
     assert refused["error"] == "ContractBlockedError"
     assert f"contract revision {CONTRACT} would break" in refused["found"]
-    assert everything(database) == before
+    assert everything(finished_database) == before
 
 
 @both_drivers
@@ -118,35 +122,35 @@ def test_a_package_that_is_newer_than_the_database_upgrades_it_before_it_contrac
 
 @both_drivers
 def test_a_package_may_contract_a_database_that_is_ahead_of_it(
-    database: str, contracting_asked: Asked, two_steps: Asked, call: Call
+    finished_database: str, contracting_asked: Asked, two_steps: Asked, call: Call
 ):
-    two_steps(call, database, "upgrade")
-    (done,) = contracting_asked(call, database, "contract")
+    two_steps(call, finished_database, "upgrade")
+    (done,) = contracting_asked(call, finished_database, "contract")
     assert (done["before"], done["after"], revisions_of(done)) == ("ahead", "ahead", [CONTRACT])
-    assert recorded(database) == {AFTER, CONTRACT}
-    deep, rest = two_steps(call, database, ("check", {"deep": True}), "contract")
+    assert recorded(finished_database) == {AFTER, CONTRACT}
+    deep, rest = two_steps(call, finished_database, ("check", {"deep": True}), "contract")
     assert (deep, revisions_of(rest)) == ("current", [SECOND])
     # The second step left the first package behind.
-    (refused,) = contracting_asked(call, database, "contract")
+    (refused,) = contracting_asked(call, finished_database, "contract")
     assert refused["error"] == "SchemaTooNewError"
 
 
 # With psql
 
 
-def test_a_script_applies_each_step_in_a_transaction_of_its_own(database: str, two_steps: Asked):
-    _, script = two_steps(ways.psycopg, database, "upgrade", ("sql", {"to": SECOND}))
+def test_a_script_applies_each_step_in_a_transaction_of_its_own(finished_database: str, two_steps: Asked):
+    _, script = two_steps(ways.psycopg, finished_database, "upgrade", ("sql", {"to": SECOND}))
     assert script.count("\nBEGIN ISOLATION LEVEL READ COMMITTED;") == script.count("\nCOMMIT;") == 2
-    with leased(database, NEXT_VERSION):
-        done = psql(database, script)
+    with leased(finished_database, NEXT_VERSION):
+        done = psql(finished_database, script)
     assert done.returncode == 3
     assert f"would break: billing-api at schema {NEXT_VERSION}, pid " in done.stderr
-    assert (recorded(database), floors(database)[-1]) == ({AFTER, CONTRACT}, NEXT_VERSION)
-    (rest,) = two_steps(ways.psycopg, database, ("sql", {"to": SECOND}))
+    assert (recorded(finished_database), floors(finished_database)[-1]) == ({AFTER, CONTRACT}, NEXT_VERSION)
+    (rest,) = two_steps(ways.psycopg, finished_database, ("sql", {"to": SECOND}))
     assert rest.count("\nCOMMIT;") == 1
-    apply(database, rest)
-    (deep,) = two_steps(ways.psycopg, database, ("check", {"deep": True}))
-    assert (deep, recorded(database)) == ("current", {AFTER, SECOND})
+    apply(finished_database, rest)
+    (deep,) = two_steps(ways.psycopg, finished_database, ("check", {"deep": True}))
+    assert (deep, recorded(finished_database)) == ("current", {AFTER, SECOND})
 
 
 def test_a_script_stops_at_the_step_whose_schema_is_missing(expanded_database: str, two_steps: Asked):
@@ -158,12 +162,12 @@ def test_a_script_stops_at_the_step_whose_schema_is_missing(expanded_database: s
 
 
 def test_a_script_down_undoes_both_steps_each_before_the_schema_that_it_requires(
-    database: str, two_steps: Asked
+    finished_database: str, two_steps: Asked
 ):
-    two_steps(ways.psycopg, database, "upgrade", "contract")
-    (script,) = two_steps(ways.psycopg, database, ("sql", {"to": SCHEMA_VERSION}))
+    two_steps(ways.psycopg, finished_database, "upgrade", "contract")
+    (script,) = two_steps(ways.psycopg, finished_database, ("sql", {"to": SCHEMA_VERSION}))
     order = [script.index(f"-- {name} ") for name in (SECOND, AFTER, CONTRACT, NEXT)]
     assert order == sorted(order)
-    apply(database, script)
-    assert (recorded(database), floors(database)[-1]) == ({HEAD}, 1)
-    assert ways.psycopg("check", database, deep=True) == "current"
+    apply(finished_database, script)
+    assert (recorded(finished_database), floors(finished_database)[-1]) == (FINISHED, LAST_FLOOR)
+    assert ways.psycopg("check", finished_database, deep=True) == "current"

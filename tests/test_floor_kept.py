@@ -13,7 +13,7 @@ from tests.support.contracting import Asked
 from tests.support.leases import factory_on, leases, own_engine
 from tests.support.packages import CONTRACT
 from tests.support.psql import psql
-from tests.support.revisions import NEXT_VERSION
+from tests.support.revisions import LAST_FLOOR, NEXT_VERSION
 from tests.support.servers import Server, database_name, execute
 from tests.support.states import NO_ROW, rows
 from tests.support.ways import Call, both_drivers, psycopg
@@ -123,8 +123,8 @@ async def test_a_script_stops_at_a_client_of_a_pooler_unless_it_is_told_not_to(
         scripts = [("sql", {"to": CONTRACT}), ("sql", {"to": CONTRACT, "allow_unseen": True})]
         careful, told = await to_thread(contracting_asked, psycopg, expanded_database, *scripts)
         refused = await to_thread(psql, expanded_database, careful)
-        assert "billing-api at schema 1" in refused.stderr
-        assert status(expanded_database).floor == 1
+        assert f"billing-api at schema {SCHEMA_VERSION}" in refused.stderr
+        assert status(expanded_database).floor == LAST_FLOOR
         assert (await to_thread(psql, expanded_database, told)).returncode == 0
     assert status(expanded_database).floor == NEXT_VERSION
 

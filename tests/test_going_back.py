@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.catalog_dump import dump
-from tests.support.revisions import BELOW, NEXT, NEXT_VERSION, REVISIONS
+from tests.support.revisions import CONTRACT, NEXT, NEXT_VERSION, downgraded, upgraded
 from tests.support.servers import execute
 from tests.support.states import ALTERED, NO_ROW, STATES, rows, version, with_package
 from todo_schema import (
@@ -18,6 +18,7 @@ from todo_schema import (
     UnversionedSchemaError,
     check,
     downgrade,
+    history,
     sql,
     stamp,
     status,
@@ -25,7 +26,8 @@ from todo_schema import (
 )
 from todo_schema.compatibility import HEAD
 
-APPLIED = [(revision, "upgrade", 1, False) for revision in REVISIONS]
+APPLIED = [(revision, action, 1, False) for revision, action in upgraded()]
+EVERY = [revision.revision for revision in history()]
 # What a person may call the head.
 NAMES = [SCHEMA_VERSION, str(SCHEMA_VERSION), HEAD]
 
@@ -43,7 +45,7 @@ def test_downgrade_to_base_undoes_everything_and_records_it(upgraded_database: s
     assert (done.before, done.after) == (State.CURRENT, State.EMPTY)
     assert (done.version_before, done.version_after) == (SCHEMA_VERSION, None)
     assert version(upgraded_database) == []
-    undone = [(revision, "downgrade", 1, revision == "base") for revision in BELOW]
+    undone = [(revision, action, 1, revision == "base") for revision, action in downgraded()]
     assert rows(upgraded_database) == [*APPLIED, *undone]
 
 
@@ -62,7 +64,7 @@ def test_downgrade_to_where_the_database_is_does_nothing(upgraded_database: str,
 
 
 @pytest.mark.parametrize(
-    "to", [NEXT, NEXT_VERSION, "head", "", "-1", " 1", "+1", "٣", "000", 0, -1, "9" * 5000, "c001", "main"]
+    "to", [NEXT, NEXT_VERSION, "head", "", "-1", " 1", "+1", "٣", "000", 0, -1, "9" * 5000, CONTRACT, "main"]
 )
 def test_a_revision_that_this_package_does_not_have_is_refused(upgraded_database: str, to: str | int):
     for call in (
@@ -70,7 +72,7 @@ def test_a_revision_that_this_package_does_not_have_is_refused(upgraded_database
         lambda: stamp(upgraded_database, to),
         lambda: sql(to=to),
     ):
-        with pytest.raises(UnknownRevisionError, match=f"needed: one of base, {', '.join(REVISIONS)}\n"):
+        with pytest.raises(UnknownRevisionError, match=f"needed: one of base, {', '.join(EVERY)}\n"):
             call()
     assert version(upgraded_database) == [HEAD]
 

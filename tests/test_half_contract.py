@@ -8,7 +8,7 @@ from tests.support import contracting, packages
 from tests.support.contracting import Asked, floors, recorded, revisions_of
 from tests.support.in_parts import NARROWED, SEED, UP, WIDENED, dies
 from tests.support.online import facts, revision_file
-from tests.support.packages import CONTRACT
+from tests.support.packages import BELOW_CONTRACT, CONTRACT
 from tests.support.revisions import NEXT, NEXT_VERSION
 from tests.support.servers import Server, execute
 from tests.support.ways import Call, both_drivers
@@ -26,7 +26,7 @@ operations.drop_constraint(op, "ck_narrow", "tasks")
 operations.drop_index(op, "ix_narrow", "tasks")
 """
 FILES = revision_file(NEXT, HEAD) | {
-    name: text.replace(f'down_revision = "{NEXT}"', 'down_revision = None\nbranch_labels = "contract"')
+    name: text.replace(f'down_revision = "{NEXT}"', BELOW_CONTRACT)
     for name, text in revision_file(
         CONTRACT, NEXT, NARROW, WIDEN, requires=NEXT_VERSION, floor=NEXT_VERSION
     ).items()

@@ -22,6 +22,7 @@ from tests.support.holding import (
 from tests.support.leases import MESSAGE
 from tests.support.peers import SERVICE, Answer, Stage, peer
 from tests.support.proxy import Moment, Proxy
+from tests.support.revisions import LAST_FLOOR, NEWEST_CONTRACT, NEXT
 from tests.support.servers import Server, execute
 from tests.support.states import rows
 from tests.support.waiting import wait_for
@@ -78,7 +79,7 @@ def assert_blocked(step: Answer, url: str) -> None:
     assert [(client["service"], client["schema_version"]) for client in step.result] == [
         (SERVICE, SCHEMA_VERSION)
     ]
-    assert rows(url, "line, floor")[-1] == ("expand", 1)
+    assert rows(url, "revision, floor")[-1] == (NEWEST_CONTRACT or NEXT, LAST_FLOOR)
 
 
 def assert_applied(step: Answer, connect: Answer) -> None:

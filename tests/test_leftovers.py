@@ -94,9 +94,7 @@ def test_what_is_there_of_another_kind_is_left_alone_and_named(
 
 
 @pytest.mark.parametrize("body", [CHECK, FOREIGN_KEY, NOT_NULL])
-def test_rows_that_break_a_rule_are_told_by_its_name_and_the_rule_holds_for_new_ones(
-    upgraded_database: str, package: Scripted, body: str
-):
+def test_rows_that_break_a_rule_are_told_by_its_name(upgraded_database: str, package: Scripted, body: str):
     url = upgraded_database
     execute(
         url,
@@ -106,7 +104,6 @@ def test_rows_that_break_a_rule_are_told_by_its_name_and_the_rule_holds_for_new_
     refused = package.upgrade(url, body)
     rule = {CHECK: "ck_new", FOREIGN_KEY: "fk_new", NOT_NULL: "todo_schema_not_null_tasks_description"}[body]
     assert rule in refused["found"]
-    assert facts(url)[f"constraint tasks.{rule}"].endswith(" NOT VALID")
     execute(url, "DELETE FROM tasks")
     assert package.upgrade(url, body)["after"] == "current"
 

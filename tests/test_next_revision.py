@@ -9,7 +9,7 @@ import pytest
 from tests.support import packages
 from tests.support.catalog_dump import dump
 from tests.support.contracting import Asked, asked
-from tests.support.revisions import BELOW, NEXT, NEXT_VERSION, REVISIONS
+from tests.support.revisions import NEXT, NEXT_VERSION, REVISIONS, downgraded, upgraded
 from tests.support.servers import Server, execute
 from tests.support.states import NO_ROW, rows, version
 from tests.support.ways import Call, both_drivers
@@ -128,8 +128,8 @@ def test_an_empty_database_is_taken_through_every_revision_and_back(database: st
     assert revisions_of(undone["applied"]) == every[::-1]
     assert (undone["after"], emptied["state"]) == ("empty", "empty")
     assert rows(database, "revision, action") == [
-        *((revision, "upgrade") for revision in every),
-        *((revision, "downgrade") for revision in (HEAD, *BELOW)),
+        *upgraded(every),
+        *downgraded(every[::-1]),
     ]
 
 

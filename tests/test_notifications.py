@@ -9,9 +9,9 @@ from typing import Any
 import asyncpg
 import pytest
 
-from tests.support.contracting import Asked, leased, recorded
+from tests.support.contracting import CONTRACTED, EXPANDED, Asked, leased, recorded
 from tests.support.packages import CONTRACT
-from tests.support.revisions import BELOW, NEXT, NEXT_VERSION, REVISIONS
+from tests.support.revisions import CONTRACT_HEAD, LAST_FLOOR, NEXT_VERSION, REVISIONS, in_one
 from tests.support.servers import execute
 from tests.support.ways import Call, both_drivers
 from todo_schema import SCHEMA_VERSION, MigrationFailedError
@@ -63,7 +63,7 @@ async def test_upgrade_downgrade_and_stamp_are_heard(database: str, call: Call, 
         await asyncio.to_thread(call, "upgrade", database, schema=schema)
         assert await hear(1) == [said("expand", HEAD, 1, {HEAD}, schema)]
         await asyncio.to_thread(call, "downgrade", database, to="base", schema=schema)
-        *_, last = await hear(len(BELOW))
+        *_, last = await hear(sum(1 if in_one(revision, downward=True) else 2 for revision in REVISIONS))
         assert last == said("expand", "base", 1, set(), schema)
         await asyncio.to_thread(call, "downgrade", database, to="base", schema=schema)
         await hear(0)
@@ -73,14 +73,14 @@ async def test_upgrade_downgrade_and_stamp_are_heard(database: str, call: Call, 
 async def test_a_contract_step_and_its_way_back_are_heard_with_the_floor(
     contracting_asked: Asked, expanded_database: str, call: Call
 ):
-    after, before = {NEXT, CONTRACT}, {NEXT}
+    after, before = CONTRACTED, EXPANDED
     async with listening(expanded_database) as hear:
         for name, options, expected in (
             ("contract", {}, [said("contract", CONTRACT, NEXT_VERSION, after)]),
             ("contract", {}, []),
-            ("downgrade", {"to": "c000"}, [said("contract", "c000", 1, before)]),
+            ("downgrade", {"to": CONTRACT_HEAD}, [said("contract", CONTRACT_HEAD, LAST_FLOOR, before)]),
             ("stamp", {"revision": CONTRACT}, [said("contract", CONTRACT, NEXT_VERSION, after)]),
-            ("stamp", {"revision": "c000"}, [said("contract", "c000", 1, before)]),
+            ("stamp", {"revision": CONTRACT_HEAD}, [said("contract", CONTRACT_HEAD, LAST_FLOOR, before)]),
         ):
             await asyncio.to_thread(contracting_asked, call, expanded_database, (name, options))
             assert await hear(len(expected)) == expected

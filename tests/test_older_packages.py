@@ -7,12 +7,15 @@ from sqlmodel import select
 
 from tests.support.contracting import CONTRACTED, Asked, everything, recorded, revisions_of
 from tests.support.packages import CONTRACT, DROPPED
-from tests.support.revisions import NEXT, NEXT_VERSION, REVISIONS
+from tests.support.revisions import CONTRACT_HEAD, NEXT, NEXT_VERSION, REVISIONS, downgraded, upgraded
 from tests.support.servers import execute
 from tests.support.states import rows
 from tests.support.ways import Call, both_drivers
-from todo_schema import SCHEMA_VERSION, SchemaTooNewError, State, Task, User, session_factory
+from todo_schema import SCHEMA_VERSION, SchemaTooNewError, State, Task, User, history, session_factory
 from todo_schema.compatibility import HEAD
+
+# What this package has, of both lines.
+EVERY = [revision.revision for revision in history()]
 
 # Below the floor
 
@@ -67,7 +70,7 @@ def test_a_package_below_the_floor_can_still_tell_what_is_the_matter(contracted_
     assert (status.state, status.usable, status.floor) == (State.TOO_NEW, False, NEXT_VERSION)
     assert (status.database_version, status.contract, status.contract_pending) == (NEXT_VERSION, CONTRACT, ())
     assert f"column tasks.{DROPPED}: missing" in status.differences
-    assert [revision.revision for revision in call("history", contracted_database)] == [*REVISIONS]
+    assert [revision.revision for revision in call("history", contracted_database)] == EVERY
     assert call("clients", contracted_database).floor == NEXT_VERSION
 
 
@@ -100,7 +103,7 @@ def test_a_package_at_the_floor_goes_on_without_knowing_of_the_step(
     assert (status["contract"], status["differences"], status["extras"]) == (CONTRACT, [], [])
     assert (status["contract_pending"], clients["contract"]) == ([], [])
     assert (revisions_of(plan, "steps"), revisions_of(plan, "contract")) == ([], [])
-    assert [revision["revision"] for revision in history] == [*REVISIONS, NEXT]
+    assert [revision["revision"] for revision in history] == [*EVERY, NEXT]
     assert all(revision["applied_at"] for revision in history)
     assert everything(contracted_database) == before
 
@@ -201,7 +204,7 @@ def test_an_older_package_reads_what_a_package_of_the_future_wrote(
     assert status.differences == ()
     assert call("clients", upgraded_database).floor == status.floor == rows(upgraded_database, "floor")[-1][0]
     known = {revision.revision: revision.applied_at for revision in call("history", upgraded_database)}
-    assert [*known] == [*REVISIONS]
+    assert [*known] == EVERY
     if state is State.TOO_NEW:
         for name in ("upgrade", "check", "wait", "plan"):
             with pytest.raises(SchemaTooNewError):
@@ -209,7 +212,7 @@ def test_an_older_package_reads_what_a_package_of_the_future_wrote(
         with pytest.raises(SchemaTooNewError):
             _use_a_session(upgraded_database)
     else:
-        assert all(known.values())
+        assert all(known[revision] for revision in REVISIONS)
         assert call("upgrade", upgraded_database).after is state
         assert call("plan", upgraded_database).steps == ()
         for options in ({}, {"deep": True}):
@@ -227,12 +230,12 @@ def test_an_older_package_writes_on_beside_more_columns(database: str, upgraded_
     assert len(call("upgrade", upgraded_database).applied) == len(REVISIONS)
     assert call("check", upgraded_database, deep=True) is State.CURRENT
     actions = [action for (action,) in rows(upgraded_database, "action")]
-    steps = len(REVISIONS)
+    up = [action for _, action in upgraded()]
     assert actions == [
-        *["upgrade"] * steps,
+        *up,
         *("rehearse", "stamp"),
-        *["downgrade"] * steps,
-        *["upgrade"] * steps,
+        *(action for _, action in downgraded()),
+        *up,
     ]
     assert set(rows(upgraded_database, "labels::text, trace_id")) == {("{}", None)}
     execute(upgraded_database, "DELETE FROM todo_schema_version")
@@ -245,7 +248,7 @@ def test_a_contract_step_is_applied_and_undone_beside_more_columns(
 ):
     execute(expanded_database, MORE_COLUMNS)
     done, deep, undone = contracting_asked(
-        call, expanded_database, "contract", ("check", {"deep": True}), ("downgrade", {"to": "c000"})
+        call, expanded_database, "contract", ("check", {"deep": True}), ("downgrade", {"to": CONTRACT_HEAD})
     )
     assert (revisions_of(done), deep, revisions_of(undone)) == ([CONTRACT], "current", [CONTRACT])
     contracting_asked(call, expanded_database, "contract")

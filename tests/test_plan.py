@@ -156,6 +156,11 @@ def test_the_script_leads_over_several_parts_up_and_down(database: str, filled: 
     apply(filled, back)
     execute(filled, "DELETE FROM tasks")
     assert upgrade(filled).applied == ()
+    settings = "SHOW search_path; SHOW statement_timeout; SHOW lock_timeout;"
+    assert psql(filled, f"{asked(psycopg, filled, ('sql', {'to': AFTER}))[0]}\n{settings}").stdout.endswith(
+        psql(filled, settings).stdout
+    )
+    apply(filled, back)
     other = psql(filled, back)
     assert f"this script starts from revision {AFTER}, and the database is at {HEAD}" in other.stderr
 

@@ -118,9 +118,11 @@ def test_reports_document_every_attribute(reports: list[Any]):
 
 
 def test_reports_print_for_a_person(database: str):
-    listed = [f"{revision.revision} {revision.summary}" for revision in history()]
+    listed = [
+        f"{revision.revision} {revision.summary}" for revision in history() if revision.line == "expand"
+    ]
     assert listed[0] == "001 Users, conversations, messages and tasks"
-    first, *described = str(plan(database)).splitlines()
+    first, *described = str(plan(database)).partition("\ntodo-schema contract ")[0].splitlines()
     assert first == f"empty: {len(listed)} to apply"
     assert [line.split(" (")[0] for line in described if not line.startswith("    ")] == [
         f"  {line}" for line in listed
@@ -134,12 +136,13 @@ def test_reports_print_for_a_person(database: str):
     assert first == f"schema none -> {SCHEMA_VERSION}"
     for step, line in zip(steps, listed, strict=True):
         assert step.startswith(f"  {line} (")
-    assert [(item.event, item.revision) for item in told] == [
+    steps_alone = [item for item in told if item.event == "applied" or str(item).startswith("applying ")]
+    assert [(item.event, item.revision) for item in steps_alone] == [
         (event, revision) for revision in REVISIONS for event in ("applying", "applied")
     ]
     assert str(told[0]) == f"applying {listed[0]}"
     assert str(upgrade(database)) == f"schema {SCHEMA_VERSION} already: nothing to do"
-    assert str(plan(database)) == "current: nothing to apply"
+    assert str(plan(database)).splitlines()[0] == "current: nothing to apply"
     assert str(history(database)[0]).endswith(" UTC")
     execute(database, NO_ROW)
     assert str(upgrade(database)) == f"adopted existing tables as schema {SCHEMA_VERSION}"
@@ -250,16 +253,16 @@ def test_what_tells_of_clients_and_contract_steps_gives_a_program_the_same_facts
 
 
 async def test_a_connected_service_is_in_the_reports_and_gone_from_them_when_it_has_left(
-    upgraded_database: str,
+    finished_database: str,
 ):
-    async with session_factory(upgraded_database, service="reporting") as sessions, sessions() as session:
+    async with session_factory(finished_database, service="reporting") as sessions, sessions() as session:
         await session.connection()
-        (client,) = clients(upgraded_database).clients
-        found = status(upgraded_database)
+        (client,) = clients(finished_database).clients
+        found = status(finished_database)
         assert (client.service, client.schema_version, client.connections) == ("reporting", SCHEMA_VERSION, 1)
         assert client.since is not None
         assert client.since.tzinfo is UTC
         assert (found.clients, found.leases, found.usable) == ((client,), True, True)
         assert f"\nclient    reporting: schema {SCHEMA_VERSION}, 1 connection from " in str(found)
-    wait_for(lambda: not clients(upgraded_database).clients)
-    assert str(clients(upgraded_database)) == "nobody is connected"
+    wait_for(lambda: not clients(finished_database).clients)
+    assert str(clients(finished_database)) == "nobody is connected"

@@ -9,19 +9,26 @@ from alembic.operations import Operations
 from tests.support import packages
 from tests.support.processes import SOURCE
 from tests.support.revision_rules import broken_rules
-from tests.support.revisions import NEXT, NEXT_VERSION
+from tests.support.revisions import CONTRACTS, LAST_FLOOR, NEXT, NEXT_VERSION
 from todo_schema import SCHEMA_VERSION, Revision, history, operations
 from todo_schema.collecting import collect
-from todo_schema.compatibility import HEAD, Line
+from todo_schema.compatibility import HEAD, Line, revision_at
 from todo_schema.parts import Transaction
 from todo_schema.revisions import of, scripts
 
-AFTER, CONTRACT, SECOND = f"{NEXT_VERSION + 1:03d}", packages.CONTRACT, "c002"
+AFTER, CONTRACT, SECOND = (
+    f"{NEXT_VERSION + 1:03d}",
+    packages.CONTRACT,
+    revision_at(Line.CONTRACT, len(CONTRACTS) + 2),
+)
 (EXPAND_FILE,), (CONTRACT_FILE,) = packages.NEXT_REVISION, packages.NEXT_CONTRACT
 SECOND_FILE = f"{SECOND}_drop_more.py"
+THIRD, TENTH = (revision_at(Line.CONTRACT, len(CONTRACTS) + more) for more in (3, 10))
+# The first of the line, which names it.
+FIRST_FILE = Path(scripts().get_revision(CONTRACTS[0]).path).name if CONTRACTS else CONTRACT_FILE
 FIRST_TEXT = packages.NEXT_CONTRACT[CONTRACT_FILE]
 SECOND_TEXT = FIRST_TEXT.replace(
-    f'revision = "{CONTRACT}"\ndown_revision = None\nbranch_labels = "contract"\n',
+    f'revision = "{CONTRACT}"\n{packages.BELOW_CONTRACT}\n',
     (f'revision = "{SECOND}"\ndown_revision = "{CONTRACT}"\n'),
 )
 
@@ -149,7 +156,7 @@ WRONG = {
     "a floor that its catalogue does not have": (
         CONTRACT_FILE,
         f"floor = {NEXT_VERSION}",
-        "floor = 1",
+        f"floor = {LAST_FLOOR}",
         f"{CONTRACT}.txt: does not repeat requires and floor",
     ),
     "a floor in the expand line": (
@@ -161,7 +168,7 @@ WRONG = {
     "another ordinal than its file's": (
         SECOND_FILE,
         f'n = "{SECOND}"',
-        'n = "c003"',
+        f'n = "{THIRD}"',
         f"revision is not '{SECOND}'",
     ),
     "a revision that does not follow the last": (
@@ -171,7 +178,7 @@ WRONG = {
         f"down_revision is not '{CONTRACT}'",
     ),
     "a first revision that follows another": (
-        CONTRACT_FILE,
+        FIRST_FILE,
         "down_revision = None",
         f'down_revision = "{NEXT}"',
         "down_revision is not None",
@@ -182,8 +189,8 @@ WRONG = {
         f'down_revision = "{CONTRACT}"',
         f"down_revision is not '{HEAD}'",
     ),
-    "no line": (CONTRACT_FILE, 'branch_labels = "contract"\n', "", "branch_labels is not 'contract'"),
-    "another line": (CONTRACT_FILE, '"contract"', '"expand"', "branch_labels is not 'contract'"),
+    "no line": (FIRST_FILE, 'branch_labels = "contract"\n', "", "branch_labels is not 'contract'"),
+    "another line": (FIRST_FILE, '"contract"', '"expand"', "branch_labels is not 'contract'"),
     "a line named twice": (
         SECOND_FILE,
         "requires =",
@@ -277,12 +284,12 @@ WRONG = {
     "Alembic's own signature": (SECOND_FILE, "(op: Operations)", "()", "go up and down on the operations"),
     "more than ASCII": (SECOND_FILE, "one column", "one c\u00f6lumn", "is not ASCII"),
     "a revision without a catalogue": (
-        f"contract/{SECOND[:-1]}3_more.py",
+        f"contract/{THIRD}_more.py",
         SECOND_TEXT,
         None,
-        "c003: has no catalogue",
+        f"{THIRD}: has no catalogue",
     ),
-    "a gap": (f"contract/{SECOND[:-1]}9_more.py", SECOND_TEXT, None, "is not named c003_ and what it does"),
+    "a gap": (f"contract/{TENTH}_more.py", SECOND_TEXT, None, f"is not named {THIRD}_ and what it does"),
     "a name that says nothing": (f"versions/{AFTER}.py", SECOND_TEXT, None, f"is not named {AFTER}_"),
     "a revision that SCHEMA_VERSION does not count": (
         f"versions/{AFTER}_more.py",
@@ -290,7 +297,12 @@ WRONG = {
         None,
         f"{NEXT_VERSION + 1} expand revisions, and SCHEMA_VERSION = {NEXT_VERSION}",
     ),
-    "a catalogue of no revision": ("catalog/c003.txt", "requires = 1\n", None, "catalog/c003: belongs to no"),
+    "a catalogue of no revision": (
+        f"catalog/{THIRD}.txt",
+        "requires = 1\n",
+        None,
+        f"catalog/{THIRD}: belongs to no",
+    ),
 }
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from tests.support import packages
 from tests.support.commands import call_of
+from tests.support.contracting import EXPANDED, recorded
 from tests.support.packages import COLUMN, CONTRACT
 from tests.support.processes import SOURCE
 from tests.support.replicas import (
@@ -19,9 +20,9 @@ from tests.support.replicas import (
     assert_together,
     replica,
 )
-from tests.support.revisions import NEXT, NEXT_VERSION
+from tests.support.revisions import CONTRACTS, LAST_FLOOR, NEXT, NEXT_VERSION
 from tests.support.servers import Server, database_name, execute
-from tests.support.states import version, with_package
+from tests.support.states import with_package
 from tests.support.waiting import wait_for
 from tests.support.ways import Call, both_drivers
 from todo_schema import SCHEMA_VERSION, SchemaTooNewError, clients, session_factory
@@ -49,10 +50,10 @@ Start = Callable[..., Replica]
 
 
 @pytest.fixture
-def start(upgraded_database: str) -> Iterator[Start]:
+def start(finished_database: str) -> Iterator[Start]:
     """Starts replicas on the database: `start(package, service, column)`."""
     with ExitStack() as running:
-        yield lambda package, *names: running.enter_context(replica(package, upgraded_database, *names))
+        yield lambda package, *names: running.enter_context(replica(package, finished_database, *names))
 
 
 @pytest.fixture(scope="module")
@@ -92,19 +93,19 @@ def gone(url: str, service: str) -> None:
 
 
 def test_replicas_of_the_next_version_replace_the_old_ones_one_by_one_without_a_failed_request(
-    start: Start, next_package: Path, upgraded_database: str
+    start: Start, next_package: Path, finished_database: str
 ):
     old = [start(SOURCE, f"old-{number}") for number in range(2)]
     new: list[Replica] = []
     for number, leaving in enumerate(old):
         new.append(start(next_package, f"new-{number}", COLUMN))
-        assert version(upgraded_database) == [NEXT]
+        assert recorded(finished_database) == EXPANDED
         assert_together(*new, *old[number:])
         assert_left_in_peace(leaving)
         assert leaving.log == []
     assert new[0].booted.startswith(f"schema {SCHEMA_VERSION} -> {NEXT_VERSION}\n")
     assert new[1].booted == f"schema {NEXT_VERSION} already: nothing to do"
-    (line,) = [line for line in new[0].log if " todo_schema " in line]
+    *_, line = [line for line in new[0].log if " todo_schema " in line]
     assert line.startswith(f"INFO todo_schema applying {NEXT} took ")
     assert new[1].log == []
     for staying in new:
@@ -112,14 +113,14 @@ def test_replicas_of_the_next_version_replace_the_old_ones_one_by_one_without_a_
         assert_left_in_peace(staying)
     # From the old ones' inserts, too, nothing but what they could not know is missing.
     written = f"SELECT DISTINCT split_part(title, '/', 1), {COLUMN} IS NULL FROM tasks ORDER BY 1"
-    assert execute(upgraded_database, written) == [
+    assert execute(finished_database, written) == [
         *(("new-0", False), ("new-1", False)),
         *(("old-0", True), ("old-1", True)),
     ]
 
 
-def test_an_old_version_boots_again_on_the_upgraded_database_says_so_in_one_line_and_works(
-    start: Start, next_package: Path, upgraded_database: str
+def test_an_old_version_boots_again_on_the_finished_database_says_so_in_one_line_and_works(
+    start: Start, next_package: Path, finished_database: str
 ):
     new = start(next_package, "new", COLUMN)
     old = start(SOURCE, "old-again")
@@ -130,17 +131,17 @@ def test_an_old_version_boots_again_on_the_upgraded_database_says_so_in_one_line
     assert_left_in_peace(old)
     (line,) = old.log
     assert line == (
-        f"INFO todo_schema database {database_name(upgraded_database)} is at schema {NEXT_VERSION}, "
+        f"INFO todo_schema database {database_name(finished_database)} is at schema {NEXT_VERSION}, "
         f"newer than schema {SCHEMA_VERSION} of this package and compatible with it"
     )
-    assert version(upgraded_database) == [NEXT]
+    assert recorded(finished_database) == EXPANDED
 
 
 # Services at different versions, and a contract step
 
 
 def test_three_versions_work_together_and_a_contract_step_waits_for_the_oldest_alone(
-    start: Start, middle_package: Path, newest_package: Path, upgraded_database: str
+    start: Start, middle_package: Path, newest_package: Path, finished_database: str
 ):
     billing = start(SOURCE, "billing-api")
     web = start(middle_package, "web", COLUMN)
@@ -148,7 +149,7 @@ def test_three_versions_work_together_and_a_contract_step_waits_for_the_oldest_a
     assert_together(billing, web, reports)
 
     refused, as_json, status = call_of(
-        newest_package, upgraded_database, "contract", "contract --json", "status --json"
+        newest_package, finished_database, "contract", "contract --json", "status --json"
     )
     assert refused.exit_code == as_json.exit_code == Exit.CLIENTS
     assert f"\n  billing-api: schema {SCHEMA_VERSION}, " in refused.stderr
@@ -156,7 +157,7 @@ def test_three_versions_work_together_and_a_contract_step_waits_for_the_oldest_a
     assert {client["service"] for client in json.loads(as_json.stdout)["clients"]} == {"billing-api"}
     # What is asked before a deploy: may this package use the database, what blocks the next step, who is connected.
     facts = json.loads(status.stdout)
-    assert (facts["usable"], facts["database_version"], facts["floor"]) == (True, THIRD_VERSION, 1)
+    assert (facts["usable"], facts["database_version"], facts["floor"]) == (True, THIRD_VERSION, LAST_FLOOR)
     (pending,) = facts["contract_pending"]
     assert (pending["revision"], pending["ready"]) == (CONTRACT, False)
     assert {client["service"] for client in pending["blocked_by"]} == {"billing-api"}
@@ -165,12 +166,12 @@ def test_three_versions_work_together_and_a_contract_step_waits_for_the_oldest_a
         ("web", NEXT_VERSION),
         ("reports", THIRD_VERSION),
     }
-    assert version(upgraded_database) == [THIRD]
+    assert recorded(finished_database) == {THIRD, *CONTRACTS[-1:]}
 
     # Killed, it blocks nothing any more; the next test has one that is told to leave.
     billing.kill()
-    gone(upgraded_database, "billing-api")
-    (contracted,) = call_of(newest_package, upgraded_database, "contract")
+    gone(finished_database, "billing-api")
+    (contracted,) = call_of(newest_package, finished_database, "contract")
     assert (contracted.exit_code, contracted.stderr.splitlines()[0].split()[:2]) == (
         Exit.OK,
         ["applying", CONTRACT],
@@ -182,12 +183,12 @@ def test_three_versions_work_together_and_a_contract_step_waits_for_the_oldest_a
 
 
 def test_a_step_that_breaks_all_older_versions_is_refused_for_the_one_that_lives(
-    start: Start, middle_package: Path, breaking_package: Path, upgraded_database: str
+    start: Start, middle_package: Path, breaking_package: Path, finished_database: str
 ):
     web = start(middle_package, "web", COLUMN)
     reports = start(breaking_package, "reports", OTHER_COLUMN)
     assert_together(web, reports)
-    (refused,) = call_of(breaking_package, upgraded_database, "contract --json")
+    (refused,) = call_of(breaking_package, finished_database, "contract --json")
     facts = json.loads(refused.stdout)
     assert (refused.exit_code, facts["error"]) == (Exit.CLIENTS, "ContractBlockedError")
     assert {(client["service"], client["schema_version"]) for client in facts["clients"]} == {
@@ -196,8 +197,8 @@ def test_a_step_that_breaks_all_older_versions_is_refused_for_the_one_that_lives
     assert "reports" not in facts["found"]
     assert_goes_on(web)
     assert_left_in_peace(web)
-    gone(upgraded_database, "web")
-    (contracted,) = call_of(breaking_package, upgraded_database, "contract")
+    gone(finished_database, "web")
+    (contracted,) = call_of(breaking_package, finished_database, "contract")
     assert contracted.exit_code == Exit.OK
     assert_goes_on(reports)
     assert_left_in_peace(reports)
@@ -209,10 +210,10 @@ def test_a_step_that_breaks_all_older_versions_is_refused_for_the_one_that_lives
 
 
 @pytest.fixture
-def contracted_database(upgraded_database: str, newest_package: Path) -> str:
+def contracted_database(finished_database: str, newest_package: Path) -> str:
     """A database that asks for packages newer than this one."""
-    with_package(newest_package, "t.upgrade(url); t.contract(url)", upgraded_database)
-    return upgraded_database
+    with_package(newest_package, "t.upgrade(url); t.contract(url)", finished_database)
+    return finished_database
 
 
 async def connect(url: str) -> None:

@@ -128,6 +128,16 @@ def settings_statement(schema: str, lock_timeout_ms: int = LOCK_TIMEOUT_MS, *, l
     set_config('search_path', {literal(identifier(schema))}, {kept})"""
 
 
+def reset_statements() -> tuple[str, ...]:
+    """Return the statements that give a session back what `settings_statement` has set for it."""
+    names = (
+        *("statement_timeout", "idle_in_transaction_session_timeout", "lock_timeout", "search_path"),
+        *("standard_conforming_strings", "quote_all_identifiers", "row_security"),
+    )
+    newer = "IF current_setting('server_version_num')::int >= 170000 THEN EXECUTE 'RESET transaction_timeout'; END IF;"
+    return (*(f"RESET {name}" for name in names), do_statement(newer))
+
+
 def lock_statement(schema: str) -> str:
     """Return the statement that keeps every other writer off the version table until the transaction ends.
 

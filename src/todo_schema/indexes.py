@@ -106,7 +106,8 @@ def _settled(work: Work, wire: Wire, part: IndexBuild) -> str:
             raise _other(part, "a relation of that name that is no index of the table")
         if valid:
             return "valid"
-        builders = builders or locks.builders(wire, work.schema, part.table)
+        later = locks.builders(wire, work.schema, part.table)
+        builders += [session for session in later if session not in builders]
         if not builders:
             return "invalid"
         if time.monotonic() >= work.deadline:

@@ -113,7 +113,7 @@ def _alone(schema: str, parts: tuple[Part, ...]) -> list[str]:
             alone.append(_joined(("BEGIN", settings, *part.statements, "COMMIT")))
         else:
             alone += [f"{message};" for message in messages_of(part, f"{identifier(schema)}.")]
-    return alone
+    return [*alone, _joined(bookkeeping.reset_statements())]
 
 
 def _finishing(schema: str, revision: Revision) -> tuple[str, ...]:

@@ -11,15 +11,24 @@ import psycopg
 from tests.support.catalog_dump import dump
 from tests.support.forker import Forker, forker
 from tests.support.packages import CONTRACT
-from tests.support.revisions import NEXT
+from tests.support.revisions import CONTRACTS, NEXT
 from tests.support.servers import execute
 from tests.support.states import rows
 from tests.support.ways import Call
+from todo_schema.compatibility import HEAD
 from todo_schema.leases import class_expression
 
 # What the version table says before the step and after it.
-EXPANDED = {NEXT}
+EXPANDED = {NEXT, *CONTRACTS[-1:]}
 CONTRACTED = {NEXT, CONTRACT}
+# And where no newer package has been.
+FINISHED = {HEAD, *CONTRACTS[-1:]}
+# The row of the contract line, as the step sets it and as its way back does: the first one has none below it.
+_NO_ROW = "DELETE FROM todo_schema_version WHERE version_num ~ '^c'"
+ROW_AFTER = f"{_NO_ROW}; INSERT INTO todo_schema_version VALUES ('{CONTRACT}')"
+ROW_BEFORE = "; ".join(
+    [_NO_ROW, *(f"INSERT INTO todo_schema_version VALUES ('{row}')" for row in CONTRACTS[-1:])]
+)
 
 _PROGRAM = """
 import asyncio, json

@@ -12,9 +12,9 @@ from tests.support import forker
 from tests.support.contracting import Asked, Question, recorded
 from tests.support.faults import Fault, moments_of
 from tests.support.online import facts, revision_file
-from tests.support.packages import CONTRACT
+from tests.support.packages import BELOW_CONTRACT, CONTRACT
 from tests.support.proxy import Moment, Proxy
-from tests.support.revisions import NEXT, NEXT_VERSION
+from tests.support.revisions import CONTRACT_HEAD, NEXT, NEXT_VERSION
 from tests.support.servers import Server, execute
 from tests.support.states import rows
 from tests.support.ways import Call
@@ -60,7 +60,7 @@ operations.backfill(op, "tasks", {"title": "title || '+'"}, where="true", batch=
 operations.drop_index(op, "ix_narrow", "tasks")
 """
 REVISIONS = revision_file(NEXT, HEAD, ADD, REMOVE) | {
-    name: text.replace(f'down_revision = "{NEXT}"', 'down_revision = None\nbranch_labels = "contract"')
+    name: text.replace(f'down_revision = "{NEXT}"', BELOW_CONTRACT)
     for name, text in revision_file(
         CONTRACT, NEXT, NARROW, WIDEN, requires=NEXT_VERSION, floor=NEXT_VERSION
     ).items()
@@ -72,7 +72,7 @@ INSERT INTO tasks (user_id, title) SELECT id, 'x' FROM users, generate_series(1,
 """
 
 UP, DOWN = ("upgrade", {}), ("downgrade", {"to": HEAD})
-NARROWED, WIDENED = ("contract", {}), ("downgrade", {"to": "c000"})
+NARROWED, WIDENED = ("contract", {}), ("downgrade", {"to": CONTRACT_HEAD})
 WAYS: dict[str, Question] = {"up": UP, "down": DOWN, "contract": NARROWED, "widen": WIDENED}
 # What leads from the seeded database to where each way begins.
 BEFORE: dict[str, tuple[Question, ...]] = {

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from tests.support.revisions import NEXT_VERSION
+from tests.support.revisions import CONTRACT, CONTRACT_HEAD, CONTRACTS, LAST_FLOOR, NEXT_VERSION
 from tests.support.servers import execute
 from tests.support.states import FLOOR
 from tests.support.waiting import wait_for
@@ -20,7 +20,8 @@ from todo_schema.urls import DatabaseUrl
 
 # Undoes FLOOR, as a downgrade does: the newest row of the history counts.
 NO_FLOOR = FLOOR.replace(
-    f"'c001', 'contract', 1, 'upgrade', {NEXT_VERSION}", "'c000', 'contract', 0, 'downgrade', 1"
+    f"'{CONTRACT}', 'contract', {len(CONTRACTS) + 1}, 'upgrade', {NEXT_VERSION}",
+    f"'{CONTRACT_HEAD}', 'contract', {len(CONTRACTS)}, 'downgrade', {LAST_FLOOR}",
 )
 # What every message that takes a lease contains.
 MESSAGE = "pg_try_advisory_lock_shared"

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.support.processes import CHECKOUT, SOURCE, run_python
-from tests.support.revisions import NEXT, NEXT_VERSION
+from tests.support.revisions import CONTRACT, CONTRACTS, NEXT, NEXT_VERSION
 from tests.support.servers import Server
 from todo_schema import SCHEMA_VERSION
 from todo_schema.compatibility import HEAD
@@ -69,8 +69,11 @@ def downgrade(op: Operations) -> None:
 
 
 # The contract step after it: only packages below the next schema version still read `description`.
-CONTRACT = "c001"
 DROPPED = "description"
+# Where it stands in its line: the first names the line.
+BELOW_CONTRACT = (
+    f'down_revision = "{CONTRACTS[-1]}"' if CONTRACTS else 'down_revision = None\nbranch_labels = "contract"'
+)
 NEXT_CONTRACT = {
     f"{CONTRACT}_drop_task_{DROPPED}.py": f'''\
 """Drop the description of a task.
@@ -85,8 +88,7 @@ import sqlalchemy as sa
 from alembic.operations import Operations
 
 revision = "{CONTRACT}"
-down_revision = None
-branch_labels = "contract"
+{BELOW_CONTRACT}
 requires = {NEXT_VERSION}
 floor = {NEXT_VERSION}
 

@@ -215,10 +215,11 @@ class Program:
         return [step.revision for step in report.applied]
 
     async def undo(self, url: str) -> None:
-        """Undo the contract revisions."""
-        from todo_schema import downgrade
+        """Undo the newest contract revision."""
+        from todo_schema import downgrade, history, revisions
 
-        downgrade(url, to="c000")
+        newest = [revision.revision for revision in history() if revision.line == "contract"][-1]
+        downgrade(url, to=revisions.below(newest))
 
     async def answer(self, asked: dict[str, Any]) -> Answer:
         """Do what is asked, when it is asked for."""

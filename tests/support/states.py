@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.processes import run_python
-from tests.support.revisions import NEXT, NEXT_VERSION
+from tests.support.revisions import CONTRACT, CONTRACTS, NEXT, NEXT_VERSION
 from tests.support.servers import execute
 from todo_schema import State
 from todo_schema.compatibility import BOOKKEEPING_TABLES, ENTITY_TABLES
@@ -14,7 +14,8 @@ NO_ROW = "DELETE FROM todo_schema_version"
 AHEAD = f"UPDATE todo_schema_version SET version_num = '{NEXT}'"
 FLOOR = (
     "INSERT INTO todo_schema_history (id, revision, line, ordinal, action, floor, package_version, duration, host,"
-    f" application_name) SELECT max(id) + 1, 'c001', 'contract', 1, 'upgrade', {NEXT_VERSION}, '9', '0', 'h', 'a'"
+    " application_name) SELECT max(id) + 1,"
+    f" '{CONTRACT}', 'contract', {len(CONTRACTS) + 1}, 'upgrade', {NEXT_VERSION}, '9', '0', 'h', 'a'"
     " FROM todo_schema_history"
 )
 
