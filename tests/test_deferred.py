@@ -18,9 +18,9 @@ from tests.support.deferring import (
     ONCE,
     PUT_OFF,
     TWICE,
-    USER,
     actions,
     indexed,
+    prepared,
 )
 from tests.support.obstacles import GRANT
 from tests.support.proxy import Moment, Proxy
@@ -70,12 +70,7 @@ def looking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Package]:
 
 @pytest.fixture(scope="module")
 def templates(server: Server, template: str, package: Package) -> dict[str, str]:
-    """Databases to be copied: `behind` the package, and `pending`, which has put its revision off."""
-    urls = {name: server.create_database(template=template) for name in ("behind", "pending")}
-    for url in urls.values():
-        execute(url, USER)
-    package("upgrade", urls["pending"], deferred="skip")
-    return urls
+    return prepared(server, template, package)
 
 
 @pytest.fixture

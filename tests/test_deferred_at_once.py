@@ -20,9 +20,9 @@ from tests.support.deferring import (
     NEEDED,
     PLAIN_INDEX,
     PUT_OFF,
-    USER,
     actions,
     indexed,
+    prepared,
 )
 from tests.support.forker import kill
 from tests.support.holding import Hold
@@ -88,12 +88,7 @@ def needing_it(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Package]:
 
 @pytest.fixture(scope="module")
 def templates(server: Server, template: str, package: Package) -> dict[str, str]:
-    """Databases to be copied: `behind` all of them, and `pending`, where the revision was put off."""
-    urls = {name: server.create_database(template=template) for name in ("behind", "pending")}
-    for url in urls.values():
-        execute(url, USER)
-    package("upgrade", urls["pending"], deferred="skip")
-    return urls
+    return prepared(server, template, package)
 
 
 @pytest.fixture

@@ -91,9 +91,9 @@ class Database:
 
     def is_pooled(self, wire: ClosableWire) -> bool:
         """Tell whether a pooler stands in between: by what the caller says, or by what the server says."""
-        if self._pooler is not None:
-            return self._pooler
-        return wire.run(f"SELECT WHERE pg_backend_pid() = {wire.server_pid}") == 0
+        if self._pooler is None:
+            self._pooler = wire.run(f"SELECT WHERE pg_backend_pid() = {wire.server_pid}") == 0
+        return self._pooler
 
     @contextmanager
     def wire(self, *, connect_retry: float = 0.0) -> Iterator[ClosableWire]:

@@ -84,7 +84,7 @@ def carry_out(site: Site, parts: tuple[Part, ...]) -> None:
             continue
         _say(site, part)
         if isinstance(part, Transaction):
-            _transact(site, part, number)
+            _record(site, number, part.statements)
         elif isinstance(part, Backfill):
             _backfill(site, part, number, row)
         else:
@@ -105,19 +105,13 @@ def _recorded(site: Site) -> list[PartRow]:
         return [part_of(row) for row in wire.fetch(_parts_query(site))]
 
 
-def _transact(site: Site, part: Transaction, number: int) -> None:
+def _record(site: Site, number: int, statements: tuple[str, ...] = ()) -> None:
+    """Write down that a part is done, together with the statements that do it, where it is a transaction."""
+
     def do(wire: TransactionWire) -> None:
         _expect_undone(site, wire, number)
-        for statement in part.statements:
+        for statement in statements:
             wire.run(statement)
-        _insert(site, wire, part_action(number, len(site.parts), downward=site.downward))
-
-    in_transaction(site.work, site.connection, site.found, site.name, do)
-
-
-def _record(site: Site, number: int) -> None:
-    def do(wire: TransactionWire) -> None:
-        _expect_undone(site, wire, number)
         _insert(site, wire, part_action(number, len(site.parts), downward=site.downward))
 
     in_transaction(site.work, site.connection, site.found, site.name, do)

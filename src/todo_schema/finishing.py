@@ -26,8 +26,7 @@ _log = logging.getLogger("todo_schema")
 
 def deferred(found: Found) -> tuple[Revision, ...]:
     """Return the revisions of this package that a database has put off, in order."""
-    known = {number_of(revision.revision): revision for revision in revisions.of(Line.EXPAND)}
-    return tuple(known[number] for number in found.deferred if number in known)
+    return revisions.at(Line.EXPAND, found.deferred)
 
 
 def before(

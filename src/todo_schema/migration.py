@@ -102,14 +102,13 @@ def carry_out(
 
 def finish_undo(work: Work, connection: Connection, found: Found) -> bool:
     """Undo to its end what a run that died has left half undone. Tells whether there was something."""
-    known = {number_of(revision.revision): revision for revision in revisions.of(Line.EXPAND)}
-    for number in found.undoing:
-        # What only a newer package knows stays as it is: an older one needs none of it.
-        if number in known:
-            work.tell(Progress("applying", known[number].revision, f"undoing the rest of {known[number]}"))
-            runner.finish_undo(work, connection, found, known[number])
-            return True
-    return False
+    # What only a newer package knows stays as it is: an older one needs none of it.
+    left = revisions.at(Line.EXPAND, found.undoing)
+    if not left:
+        return False
+    work.tell(Progress("applying", left[0].revision, f"undoing the rest of {left[0]}"))
+    runner.finish_undo(work, connection, found, left[0])
+    return True
 
 
 def contract_to(

@@ -6,7 +6,7 @@ from dataclasses import replace
 from todo_schema import bookkeeping, leases, locks, revisions, runner
 from todo_schema.bookkeeping import Step
 from todo_schema.compatibility import BASE, PACKAGE_VERSION, VERSION_TABLE, Line, line_of, number_of
-from todo_schema.parts import Part, Transaction, do_statement, messages_of
+from todo_schema.parts import Part, Transaction, do_statement, fit_one_transaction, messages_of
 from todo_schema.quoting import identifier, literal
 from todo_schema.reports import Revision
 from todo_schema.unfinished import deferred_query
@@ -97,7 +97,7 @@ def _messages(schema: str, revision: Revision, *, downward: bool, allow_unseen: 
             schema, revision, changes, downward=downward, allow_unseen=allow_unseen, moves=moves
         )
 
-    if len(parts) <= 1 and all(isinstance(part, Transaction) for part in parts):
+    if fit_one_transaction(parts):
         return (transaction(*(statement for part in parts for statement in messages_of(part))),)
     moves_first = downward and revision.line is Line.EXPAND
     last = () if moves_first else (transaction(),)

@@ -3,7 +3,7 @@
 Functions of `operations` make them, the runner carries them out, `plan` describes them and `sql` prints them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -162,6 +162,11 @@ class Backfill:
 
 
 Part = Transaction | IndexBuild | IndexDrop | Validation | Backfill
+
+
+def fit_one_transaction(parts: Sequence[Part]) -> bool:
+    """Tell whether a revision of these parts is applied whole or not at all."""
+    return len(parts) <= 1 and all(isinstance(part, Transaction) for part in parts)
 
 
 def locks_of(part: IndexBuild | IndexDrop | Validation | Backfill) -> tuple[tuple[str, Lock], ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import TYPE_CHECKING, cast
 
 from todo_schema import inspection
@@ -159,9 +160,8 @@ def _plan(database: Database, *, preflight: bool) -> Plan:
             version, contract = verdict.recognise(found, catalog.read_alone(wire, found.schema))
         narrowing = revisions.between(Line.CONTRACT, contract, len(revisions.of(Line.CONTRACT)))
         due, left = revisions.due(version), finishing.deferred(found)
-        steps, narrowed, put_off = (
-            planning.planned(wire, found.schema, line) for line in (due, narrowing, left)
-        )
+        planned = iter(planning.planned(wire, found.schema, (*due, *narrowing, *left)))
+    steps, narrowed, put_off = (tuple(islice(planned, len(line))) for line in (due, narrowing, left))
     made = Plan(found.state, steps, narrowed, put_off)
     if not preflight:
         return made

@@ -80,6 +80,12 @@ def between(line: Line, after: int, last: int) -> tuple[Revision, ...]:
     return tuple(revision for revision in of(line) if after < number_of(revision.revision) <= last)
 
 
+def at(line: Line, numbers: Iterable[int]) -> tuple[Revision, ...]:
+    """Return the revisions at some places of a line, in the order of the places; what is unknown is left out."""
+    known = {number_of(revision.revision): revision for revision in of(line)}
+    return tuple(known[number] for number in numbers if number in known)
+
+
 def undue(version: int | None, contract: int, to: str) -> tuple[Revision, ...]:
     """Return the revisions that have to be undone to get down to `to`, in order.
 

@@ -22,7 +22,7 @@ from todo_schema.compatibility import Line, line_of, number_of
 from todo_schema.drivers import TransactionWire
 from todo_schema.execution import Expect, Site, carry_out
 from todo_schema.inspection import Found
-from todo_schema.parts import Part, Transaction
+from todo_schema.parts import Part, Transaction, fit_one_transaction
 from todo_schema.reports import AppliedStep, Revision
 from todo_schema.transactions import VersionMovedError, expect_recorded, explaining, in_transaction
 from todo_schema.work import Work
@@ -59,7 +59,7 @@ def apply(
         downward=downward,
         expect=lambda wire: expect_recorded(wire, found),
     )
-    if len(site.parts) <= 1 and all(isinstance(part, Transaction) for part in site.parts):
+    if fit_one_transaction(site.parts):
         _move(site, site.parts)
     elif downward and revision.line is Line.EXPAND:
         _move(site, (), mark=site.step("undo"))

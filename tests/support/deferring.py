@@ -1,9 +1,10 @@
 """Revisions that a database may put off, what builds on them, and what tells that they are there."""
 
+from tests.support.asking import Package
 from tests.support.online import AFTER, revision_file
 from tests.support.packages import NEXT_CONTRACT
 from tests.support.revisions import NEXT, NEXT_VERSION, upgraded
-from tests.support.servers import execute
+from tests.support.servers import Server, execute
 from tests.support.states import rows
 from todo_schema.compatibility import HEAD
 
@@ -40,6 +41,15 @@ TWICE = "INSERT INTO tasks (user_id, title) SELECT id, 'twice' FROM users, gener
 USER = "INSERT INTO users (email) VALUES ('ann@example.com')"
 ONCE = "DELETE FROM tasks a USING tasks b WHERE a.title = 'twice' AND b.title = 'twice' AND a.id > b.id"
 DONE = [(NEXT, "part 1 of 2"), (NEXT, "part 2 of 2"), (NEXT, "finish")]
+
+
+def prepared(server: Server, template: str, package: Package) -> dict[str, str]:
+    """Databases to be copied: `behind` a package, and `pending`, where it has put its revision off."""
+    urls = {name: server.create_database(template=template) for name in ("behind", "pending")}
+    for url in urls.values():
+        execute(url, USER)
+    package("upgrade", urls["pending"], deferred="skip")
+    return urls
 
 
 def indexed(url: str) -> list[bool]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from todo_schema import SCHEMA_VERSION, history, revisions
 from todo_schema.compatibility import Line, revision_at
-from todo_schema.parts import Backfill, Transaction
+from todo_schema.parts import Backfill, Transaction, fit_one_transaction
 from todo_schema.unfinished import part_action
 
 # Each in order: what a run from empty to the head applies.
@@ -30,8 +30,7 @@ def in_one(revision: str, *, downward: bool = False) -> bool:
     """Tell whether a revision is one transaction; one that is not of this package is."""
     if revision not in REVISIONS:
         return True
-    parts = revisions.parts(revision, downward=downward)
-    return len(parts) <= 1 and all(isinstance(part, Transaction) for part in parts)
+    return fit_one_transaction(revisions.parts(revision, downward=downward))
 
 
 def upgraded(applied: Sequence[str] = REVISIONS) -> Rows:
