@@ -131,8 +131,7 @@ def builders(url: str) -> list[int]:
 
 def builder(url: str) -> int:
     """Wait until an index is being built, and return by whom."""
-    wait_for(lambda: builders(url))
-    (pid,) = builders(url)
+    (pid,) = wait_for(lambda: builders(url))
     return pid
 
 

@@ -128,8 +128,7 @@ def test_a_run_may_die_inside_a_long_part(
     with copied(server, templates["up"]) as url, ThreadPoolExecutor() as threads:
         with shut(url, gate):
             (pid,) = package.start(call, url, UP)
-            wait_for(lambda: execute(url, f"{at_work} AND datname = current_database()"))
-            ((backend,),) = execute(url, f"{at_work} AND datname = current_database()")
+            ((backend,),) = wait_for(lambda: execute(url, f"{at_work} AND datname = current_database()"))
             if how == "killed":
                 forker.kill(pid)
             else:
