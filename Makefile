@@ -40,20 +40,21 @@ imports: $(VENV)/.dev ## Check who imports whom.
 floors: ## Run the quick tests with the oldest dependencies that pyproject.toml allows; PYTHON=python3.13 chooses.
 	$(MAKE) quick VENV=.venv-floors FLOORS=1 GROUP=test
 
-revision: $(VENV)/.dev ## After a change of the models: make revision ID=002 M="what it does"; ID=c001 to contract.
+revision: $(VENV)/.dev ## After a change of the models: make revision ID=017 M="what it does"; ID=c002 to contract.
 	PATH="$(abspath $(VENV))/bin:$$PATH" $(RUN) -m alembic revision --autogenerate --rev-id "$(ID)" -m "$(M)"
 
 catalog: $(VENV)/.dev ## After a new revision: write down what each schema version contains.
 	$(RUN) -m tests.write_catalog
 
-diagram: $(VENV)/.dev ## After a change of the models: draw the README's diagram again.
+diagram: $(VENV)/.dev ## After a change of the models: draw the diagram of README.md and docs/schema.md again.
 	$(RUN) -m tests.diagram
 
-release: $(VENV)/.dev ## Freeze a release, which never changes again: make release VERSION=0.1.0
+release: $(VENV)/.dev ## Freeze a release, which never changes again: make release VERSION=0.3.0
 	$(RUN) -m tests.release "$(VERSION)"
 
-bench: $(VENV)/.dev ## Measure; prints tables.
-	$(RUN) -m benchmarks
+bench: $(VENV)/.dev ## Measure; prints tables. PARTS="reads writes chat-peers --full" chooses.
+	$(PIP) install --group bench
+	$(RUN) -m benchmarks $(PARTS)
 
 clean: ## Remove what the other targets made.
 	rm -rf .venv .venv-* dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

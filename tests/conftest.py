@@ -9,9 +9,11 @@ import pytest
 
 from tests.support import clusters, contracting, packages, ways
 from tests.support.clusters import Cluster
+from tests.support.old_services import OLD
 from tests.support.peers import Peer, Stage, peer
 from tests.support.pooler import PROGRAM as PGBOUNCER
 from tests.support.pooler import Pooler, pgbouncer
+from tests.support.releases import RELEASES, Release, install
 from tests.support.servers import Server, embedded_server, given_server
 
 # What these try is the server or our own code more than Python or a dependency, and authors have the newest Alembic
@@ -36,29 +38,35 @@ SLOW = {
     "test_disk_full",
     "test_encodings",
     "test_floor_kept",
+    "test_going_down",
     "test_imports",
     "test_index_builds",
     "test_interleavings",
+    "test_keys",
     "test_kills",
     "test_lease_settings",
     "test_leftovers",
     "test_lock_classes",
     "test_locks",
+    "test_message_order",
     "test_next_revision",
     "test_not_ours",
     "test_notifications",
     "test_older_packages",
     "test_pooled_clients",
     "test_races",
+    "test_release_proof",
     "test_releases",
     "test_resume",
     "test_role_settings",
     "test_roles",
     "test_rolling",
+    "test_rules_old_wheel",
     "test_squawk",
     "test_support",
     "test_support_load",
     "test_support_proxy",
+    "test_triggers",
     "test_under_load",
     "test_wait",
     "test_wheel",
@@ -122,6 +130,23 @@ def private_server() -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="module")
+def debian() -> Iterator[Cluster]:
+    """Debian's server, an older one than the wheel's; who uses it leaves its settings alone."""
+    try:
+        with clusters.debian_server() as running:
+            yield running
+    except FileNotFoundError as missing:
+        pytest.skip(str(missing))
+
+
+@pytest.fixture(scope="module", params=["server", "debian"])
+def each_server(request: pytest.FixtureRequest) -> Server:
+    """Each server that is at hand: the wheel's, then Debian's."""
+    running: Server = request.getfixturevalue(request.param)
+    return running
+
+
+@pytest.fixture(scope="module")
 def tls_server() -> Iterator[Cluster]:
     """A server with TLS, whose certificate is for `localhost`; see its `certificates`."""
     try:
@@ -165,6 +190,13 @@ def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
 
 
 @pytest.fixture(scope="session")
+def old_package(once: Once) -> Path:
+    """The PYTHONPATH of the release `OLD`, as its wheel has it."""
+    wheel = Release(RELEASES / OLD).wheel
+    return once(f"release-{OLD}", lambda folder: install(wheel, folder))
+
+
+@pytest.fixture(scope="session")
 def next_package(server: Server, once: Once) -> Path:
     """The PYTHONPATH of a package that is one expand revision ahead of this one: a column of tasks."""
 
@@ -188,7 +220,7 @@ def contracting_package(server: Server, once: Once) -> Path:
 
     def fill(folder: Path) -> None:
         revisions = packages.NEXT_REVISION | packages.NEXT_CONTRACT
-        packages.throwaway_package(folder, revisions, edits=[packages.WITHOUT_DESCRIPTION])
+        packages.throwaway_package(folder, revisions, edits=packages.WITHOUT_DESCRIPTION)
         packages.write_catalogues(folder, server)
 
     return once("contracting", fill)
@@ -206,7 +238,7 @@ def without_the_step(server: Server, once: Once) -> Iterator[contracting.Asked]:
     """The package of the same schema version from before the contract step was written."""
 
     def fill(folder: Path) -> None:
-        packages.throwaway_package(folder, packages.NEXT_REVISION, edits=[packages.WITHOUT_DESCRIPTION])
+        packages.throwaway_package(folder, packages.NEXT_REVISION, edits=packages.WITHOUT_DESCRIPTION)
         packages.write_catalogues(folder, server)
 
     with contracting.asked(once("without", fill)) as package:

@@ -1,6 +1,7 @@
 """What a service writes, for two type checkers to read; it is never run."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import assert_type
 from uuid import UUID
 
@@ -12,7 +13,9 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from todo_schema import (
     ChangeReport,
     Conversation,
+    ConversationNotFoundError,
     Message,
+    MessageCreate,
     Plan,
     Revision,
     SchemaOutdatedError,
@@ -22,10 +25,15 @@ from todo_schema import (
     Task,
     User,
     __version__,
+    append_messages,
     check,
     check_async,
     downgrade,
     history,
+    messages_after,
+    newest_conversations,
+    newest_messages,
+    newest_tasks,
     plan,
     session_factory,
     sql,
@@ -34,6 +42,7 @@ from todo_schema import (
     status_async,
     upgrade,
     upgrade_async,
+    user_by_email,
 )
 
 
@@ -74,3 +83,39 @@ async def use(url: str) -> Sequence[Task]:
             tasks = found.all()
             assert_type(tasks, Sequence[Task])
             return tasks
+
+
+async def chat(session: AsyncSession, user_id: UUID, conversation_id: UUID) -> None:
+    asked = [
+        MessageCreate(role="user", content="Buy milk"),
+        MessageCreate(role="tool", content="", payload={"call": 1}),
+    ]
+    try:
+        written = await append_messages(session, user_id, conversation_id, asked)
+    except ConversationNotFoundError as error:
+        assert_type(error.found, str)
+        return
+    assert_type(written, list[Message])
+    assert_type((written[0].id, written[0].created_at), tuple[UUID, datetime])
+    last = written[-1]
+    newer = await session.exec(messages_after(user_id, conversation_id, after=(last.created_at, last.id)))
+    assert_type(newer.all(), Sequence[Message])
+    older = await session.exec(newest_messages(user_id, conversation_id, before=(last.created_at, last.id)))
+    assert_type(older.first(), Message | None)
+
+
+async def lists(session: AsyncSession, email: str) -> None:
+    user = (await session.exec(user_by_email(email))).one_or_none()
+    assert_type(user, User | None)
+    if user is None:
+        return
+    tasks = (await session.exec(newest_tasks(user.id, open_only=True, limit=10))).all()
+    assert_type(tasks, Sequence[Task])
+    await session.exec(newest_tasks(user.id, before=(tasks[-1].created_at, tasks[-1].id)))
+    assert_type(
+        (tasks[0].due_at, tasks[0].priority, tasks[0].completed_at),
+        tuple[datetime | None, int, datetime | None],
+    )
+    talks = (await session.exec(newest_conversations(user.id).where(Conversation.title == "Shopping"))).all()
+    assert_type(talks, Sequence[Conversation])
+    assert_type((talks[0].title, talks[0].user), tuple[str | None, User])

@@ -12,10 +12,10 @@ import pytest
 from tests.support.catalog_dump import dump
 from tests.support.packages import COLUMN, CONTRACT, NEXT_CONTRACT, NEXT_REVISION, WITHOUT_DESCRIPTION
 from tests.support.processes import CHECKOUT, SOURCE, clean_environment
-from tests.support.revisions import NEXT, NEXT_VERSION
+from tests.support.revisions import CONTRACTS, NEXT, NEXT_VERSION
 from tests.support.states import version
-from todo_schema import SCHEMA_VERSION
-from todo_schema.compatibility import HEAD
+from todo_schema import SCHEMA_VERSION, history
+from todo_schema.compatibility import HEAD, Line, number_of, revision_at
 
 
 class Checkout:
@@ -51,6 +51,12 @@ class Checkout:
         """Add revisions that somebody wrote."""
         for name, text in revisions.items():
             (self.migrations / ("contract" if name.startswith("c") else "versions") / name).write_text(text)
+
+    def forget(self, line: Line) -> None:
+        """Take away the revisions of a line, with what their catalogues say."""
+        for revision in (r.revision for r in history() if r.line == line):
+            for file in self.migrations.rglob(f"{revision}*"):
+                file.unlink()
 
     def set_version(self, version: int) -> None:
         """Set SCHEMA_VERSION, from what it is in this checkout."""
@@ -94,24 +100,29 @@ def test_an_author_gets_a_revision_in_the_form_of_ours(checkout: Checkout, datab
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
-def test_the_first_contract_revision_begins_its_line_and_states_what_it_requires_and_its_floor(
-    checkout: Checkout, database: str
-):
+def test_the_first_contract_revision_begins_its_line(checkout: Checkout, database: str):
+    checkout.forget(Line.CONTRACT)
+    written = checkout.revision(database, "c001", "begin")
+    assert _constants(written) == [
+        "revision = 'c001'",
+        "down_revision = None",
+        "branch_labels = 'contract'",
+        f"requires = {SCHEMA_VERSION}",
+        f"floor = {SCHEMA_VERSION}",
+    ]
+
+
+def test_a_contract_revision_states_what_it_requires_and_its_floor(checkout: Checkout, database: str):
     checkout.add(NEXT_REVISION)
     checkout.set_version(NEXT_VERSION)
     checkout.edit("models.py", COMPLETED, COMPLETED + NOTE)
-    checkout.edit(*WITHOUT_DESCRIPTION)
+    for edit in WITHOUT_DESCRIPTION:
+        checkout.edit(*edit)
     written = checkout.revision(database, CONTRACT, "drop task description")
     (example,) = NEXT_CONTRACT.values()
     assert _constants(written) == _constants(example)
-    assert _constants(written) == [
-        f"revision = '{CONTRACT}'",
-        "down_revision = None",
-        "branch_labels = 'contract'",
-        f"requires = {NEXT_VERSION}",
-        f"floor = {NEXT_VERSION}",
-    ]
-    # In the way back Alembic writes the column as the server describes it.
+    assert _constants(written)[-2:] == [f"requires = {NEXT_VERSION}", f"floor = {NEXT_VERSION}"]
+    # In the way back Alembic writes the column as the server describes it, and no rule.
     *code, back = _code(written)
     assert code == _code(example)[:-1]
     assert back.strip().startswith("op.add_column('tasks', sa.Column('description', sa.TEXT(), ")
@@ -125,7 +136,8 @@ def test_each_line_goes_on_from_its_own_head(checkout: Checkout, database: str):
     checkout.add(NEXT_REVISION | NEXT_CONTRACT)
     checkout.set_version(NEXT_VERSION)
     stated = [f"requires = {NEXT_VERSION}", f"floor = {NEXT_VERSION}"]
-    for name, below, rest in (("c002", CONTRACT, stated), (f"{NEXT_VERSION + 1:03d}", NEXT, [])):
+    for line, below, rest in ((Line.CONTRACT, CONTRACT, stated), (Line.EXPAND, NEXT, [])):
+        name = revision_at(line, number_of(below) + 1)
         written = checkout.revision(database, name, "more")
         assert _constants(written) == [f"revision = '{name}'", f"down_revision = '{below}'", *rest]
 
@@ -138,7 +150,8 @@ def test_the_models_are_compared_with_a_database_at_both_heads(checkout: Checkou
     assert done.returncode != 0
     assert "'add_column'" in done.stdout + done.stderr
     assert "description" in done.stdout + done.stderr
-    checkout.edit(*WITHOUT_DESCRIPTION)
+    for edit in WITHOUT_DESCRIPTION:
+        checkout.edit(*edit)
     assert checkout.alembic("-x", f"url={database}", "check").returncode == 0
 
 
@@ -177,11 +190,31 @@ def test_a_type_of_sqlmodel_is_written_as_the_plain_type_behind_it(checkout: Che
     assert "sqlmodel" not in written
 
 
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        (["--rev-id", HEAD], f"revision {HEAD} is there: edit its file, or: make revision ID={NEXT}"),
+        (["--rev-id", f"{NEXT_VERSION + 1:03d}"], "is not next"),
+        (["--rev-id", str(NEXT_VERSION)], "is not next"),
+        (["--rev-id", ""], "without an ID is not next"),
+        ([], "without an ID is not next"),
+    ],
+)
+def test_a_revision_that_is_not_the_next_is_not_written(
+    checkout: Checkout, database: str, asked: list[str], told: str
+):
+    before = {path: path.read_bytes() for path in checkout.migrations.rglob("*.py")}
+    done = checkout.alembic("-x", f"url={database}", "revision", "--autogenerate", *asked, "-m", "x")
+    assert done.returncode != 0
+    assert told in done.stdout + done.stderr
+    assert {path: path.read_bytes() for path in checkout.migrations.rglob("*.py")} == before
+
+
 @pytest.mark.parametrize("command", [["upgrade", "head", "--sql"], ["downgrade", "base"]])
-def test_alembic_itself_applies_nothing(checkout: Checkout, upgraded_database: str, command: list[str]):
-    before = dump(upgraded_database)
-    done = checkout.alembic("-x", f"url={upgraded_database}", *command)
+def test_alembic_itself_applies_nothing(checkout: Checkout, finished_database: str, command: list[str]):
+    before = dump(finished_database)
+    done = checkout.alembic("-x", f"url={finished_database}", *command)
     assert done.returncode != 0
     assert "TABLE" not in done.stdout
-    assert dump(upgraded_database) == before
-    assert version(upgraded_database) == [HEAD]
+    assert dump(finished_database) == before
+    assert version(finished_database) == [HEAD, *CONTRACTS[-1:]]

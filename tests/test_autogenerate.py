@@ -9,12 +9,16 @@ import pytest
 
 from tests.support.catalog_dump import dump
 from tests.support.processes import clean_environment
+from tests.support.revisions import CONTRACTS
 from tests.support.servers import execute
 from tests.support.states import version
-from todo_schema import upgrade
+from todo_schema import contract, upgrade
+from todo_schema.catalog import contracts
 from todo_schema.compatibility import BOOKKEEPING_TABLES, ENTITY_TABLES, HEAD
 
 OURS = ENTITY_TABLES | BOOKKEEPING_TABLES
+# What the version table says at the heads of both lines.
+HEADS = [HEAD, *CONTRACTS[-1:]]
 
 # The env.py that `alembic init` writes, less its comments and its logging.
 ENV = """
@@ -104,7 +108,7 @@ def _alembic_templates() -> Path:
 
 
 def mentioned(operations: str) -> set[str]:
-    return {table for table in OURS if f"'{table}'" in operations}
+    return {table for table in OURS if f"'{table}'" in operations.replace("['users.id']", "")}
 
 
 @pytest.mark.parametrize("before", ["ours", "theirs"])
@@ -112,28 +116,40 @@ def test_a_service_that_imports_the_models_gets_only_its_own_tables_without_a_fi
     tmp_path: Path, database: str, before: str
 ):
     host = Host(tmp_path, database, IMPORTING)
-    if before == "ours":
-        upgrade(database)
-        operations = host.autogenerate()
-        assert "op.create_table('notes'" in operations
-        assert operations.count("op.create_table") == 1
-        assert not mentioned(operations.replace("['users.id']", ""))
-        assert host.alembic("upgrade", "head").returncode == 0
-    else:
+    if before == "theirs":
         # The service migrates first: ours are then made beside what it has.
         execute(database, "CREATE TABLE alembic_version (version_num varchar(32) PRIMARY KEY)")
-        upgrade(database)
-        assert host.autogenerate().count("op.create_table") == 1
-        assert host.alembic("upgrade", "head").returncode == 0
+    upgrade(database)
+    contract(database)
+    operations = host.autogenerate()
+    assert "op.create_table('notes'" in operations
+    assert operations.count("op.create_table") == 1
+    assert not mentioned(operations)
+    assert host.alembic("upgrade", "head").returncode == 0
     checked = host.alembic("check")
     assert checked.returncode == 0, checked.stdout + checked.stderr
     assert "No new upgrade operations detected" in checked.stdout + checked.stderr
-    assert version(database) == [HEAD]
+    assert version(database) == HEADS
+
+
+def test_between_an_upgrade_and_its_contract_step_a_filter_keeps_what_the_step_will_drop(
+    tmp_path: Path, upgraded_database: str
+):
+    pending = {name.rpartition(".")[2] for step in contracts() for name, _ in step.removed}
+    unfiltered = Host(tmp_path / "unfiltered", upgraded_database, IMPORTING).autogenerate()
+    drops = [line for line in unfiltered.splitlines() if "op.drop_" in line]
+    assert drops
+    assert all(any(f"'{name}'" in line for name in pending) for line in drops)
+    filtered = Host(tmp_path / "filtered", upgraded_database, IMPORTING, FILTER).autogenerate()
+    assert "op.create_table('notes'" in filtered
+    assert "op.drop_" not in filtered
+    assert not mentioned(filtered)
 
 
 def test_the_histories_of_a_service_and_of_this_package_do_not_meet(tmp_path: Path, database: str):
     host = Host(tmp_path, database, IMPORTING)
     upgrade(database)
+    contract(database)
     ours = dump(database, tables=sorted(OURS))
     host.autogenerate()
     assert host.alembic("upgrade", "head").returncode == 0
@@ -142,7 +158,7 @@ def test_the_histories_of_a_service_and_of_this_package_do_not_meet(tmp_path: Pa
     assert execute(database, "SELECT version_num FROM alembic_version") == theirs
     assert host.alembic("downgrade", "base").returncode == 0
     assert dump(database, tables=sorted(OURS)) == ours
-    assert version(database) == [HEAD]
+    assert version(database) == HEADS
 
 
 def test_without_our_models_and_without_the_filter_autogenerate_would_drop_our_tables(

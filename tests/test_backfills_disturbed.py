@@ -20,6 +20,7 @@ from tests.support.standbys import standby
 from tests.support.states import rows as history
 from tests.support.waiting import wait_for
 from tests.support.ways import Call, both_drivers
+from todo_schema.compatibility import HEAD
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +158,7 @@ def test_it_lets_a_standby_come_but_does_not_wait_for_one_that_has_stopped(packa
         assert counted(url) == {1: 2000}
         progress.unlink()
         copy.execute("SELECT pg_wal_replay_pause()")
-        package("downgrade", url, to="001")
+        package("downgrade", url, to=HEAD)
         package.upgrade(url, LOWERED.format(0.2) + wide, progress=str(progress))
         assert counted(url) == {2: 2000}
         assert len(told(progress, "waiting")) == 1

@@ -2,6 +2,7 @@
 
 import difflib
 import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -60,7 +61,11 @@ def assert_same(left: str, right: str) -> None:
 
 
 def test_the_revisions_create_exactly_what_the_models_say(modelled: str, migrated: str):
-    assert_same(unordered(dump(modelled)), unordered(dump(migrated)))
+    # Which revision a function or trigger is of is noted by the revision alone.
+    noted = re.sub(
+        r"^COMMENT ON (?:FUNCTION|TRIGGER) .* IS 'todo_schema \d+';\n", "", dump(migrated), flags=re.MULTILINE
+    )
+    assert_same(unordered(dump(modelled)), unordered(noted))
 
 
 def test_the_catalogue_of_the_models_is_that_of_the_revisions(modelled: str, migrated: str):
@@ -108,14 +113,20 @@ def test_the_dump_and_the_catalogue_see_what_autogenerate_does_not(migrated: str
         "ALTER TABLE messages ADD CONSTRAINT uq_messages_content UNIQUE (content)",
         "COMMENT ON COLUMN tasks.title IS 'Another.'",
         "COMMENT ON TABLE tasks IS NULL",
-        "DROP INDEX ix_task_completed",
+        "DROP INDEX ix_tasks_user_created",
         "DROP INDEX ix_users_email; CREATE INDEX ix_users_email ON users (email)",
-        "DROP INDEX ix_task_completed; CREATE INDEX ix_task_completed ON tasks (completed) WHERE completed",
+        "DROP INDEX ix_tasks_user_created; CREATE INDEX ix_tasks_user_created ON tasks (completed) WHERE completed",
         "CREATE INDEX ix_other ON tasks (title)",
-        "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'ix_task_completed'::regclass",
+        "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'ix_tasks_user_created'::regclass",
         (
             "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'; "
             "CREATE TRIGGER t BEFORE INSERT ON tasks FOR EACH ROW EXECUTE FUNCTION f()"
+        ),
+        "DROP STATISTICS st_messages_conversation_user",
+        "DROP TRIGGER tg_tasks_completed_at ON tasks",
+        (
+            "CREATE OR REPLACE FUNCTION todo_schema_touch() RETURNS trigger LANGUAGE plpgsql"
+            " AS 'BEGIN RETURN NEW; END'"
         ),
         "CREATE POLICY p ON tasks USING (completed)",
         "DROP TABLE messages",
@@ -175,6 +186,7 @@ def test_the_catalogue_of_a_contract_revision_is_what_it_changes(
         f"floor = {NEXT_VERSION}",
         "- column tasks.description = text",
         '- comment tasks.description = "More about it, or null."',
+        "- constraint tasks.ck_tasks_description_length = CHECK ((length(description) <= 16384))",
     ]
     assert texts == before
 

@@ -34,9 +34,9 @@ from todo_schema.revisions import in_order
 # What going back to `base` undoes of this package.
 UNDONE = [revision.revision for revision in in_order()[::-1]]
 FLOORS = (NEXT_VERSION, LAST_FLOOR)
-ADDED_BY_HAND = (
-    f"ALTER TABLE tasks ADD {DROPPED} text; COMMENT ON COLUMN tasks.{DROPPED} IS 'More about it, or null.'"
-)
+ADDED_BY_HAND = f"""ALTER TABLE tasks ADD {DROPPED} text
+    CONSTRAINT ck_tasks_{DROPPED}_length CHECK (length({DROPPED}) <= 16384);
+    COMMENT ON COLUMN tasks.{DROPPED} IS 'More about it, or null.'"""
 
 
 # downgrade

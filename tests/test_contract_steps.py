@@ -36,6 +36,7 @@ SECOND_PAIR = {
             f"{packages.BELOW_CONTRACT}\n": f'down_revision = "{CONTRACT}"\n',
             f" = {NEXT_VERSION}\n": f" = {NEXT_VERSION + 1}\n",
             f'"{DROPPED}"': f'"{packages.COLUMN}"',
+            f"            sa.{packages.DROPPED_RULE},\n": "",
             "More about it, or null.": "Anything else.",
         },
     ),
@@ -47,7 +48,7 @@ def two_steps(server: Server, tmp_path_factory: pytest.TempPathFactory):
     """A package two schema versions ahead, with a contract step after each."""
     revisions = packages.NEXT_REVISION | packages.NEXT_CONTRACT | SECOND_PAIR
     folder = packages.throwaway_package(
-        tmp_path_factory.mktemp("two"), revisions, edits=[packages.WITHOUT_DESCRIPTION]
+        tmp_path_factory.mktemp("two"), revisions, edits=packages.WITHOUT_DESCRIPTION
     )
     packages.write_catalogues(folder, server)
     with contracting.asked(folder) as package:

@@ -108,7 +108,7 @@ def test_the_version_moves_past_a_deferred_revision_and_the_report_says_what_it_
         (NEXT, COST, None)
     ]
     assert f"left for later: {NEXT} Revision {NEXT} of a test. Left: {COST}" in said.answer["text"]
-    assert said.told[0] == f"left {NEXT} left for later: {COST}"
+    assert said.told[0] == f"left {NEXT} deferred: {COST}"
     assert recorded(behind) == {AFTER}
     assert actions(behind) == [(NEXT, "defer"), (AFTER, "upgrade")]
     assert indexed(behind) == []

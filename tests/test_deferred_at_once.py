@@ -32,6 +32,7 @@ from tests.support.revisions import NEXT, NEXT_VERSION
 from tests.support.servers import Server, execute
 from tests.support.waiting import wait_for
 from tests.support.ways import Call, both_drivers
+from todo_schema import contract
 from todo_schema.compatibility import HEAD
 from todo_schema.locks import DEFERRED_CLASS, LOCK_CLASS, lock_key
 
@@ -323,6 +324,7 @@ def test_what_builds_on_a_deferred_revision_finishes_it_first(last: Package, pen
 def test_a_contract_step_that_builds_on_a_deferred_revision_finishes_it_first(
     last: Package, pending: str, call: Call
 ):
+    contract(pending)
     skip_to_last(pending)
     said = last("contract", pending, call=call)
     assert said.applied == [NEXT, CONTRACT]
@@ -335,6 +337,7 @@ def test_a_contract_step_that_builds_on_a_deferred_revision_finishes_it_first(
 def test_what_builds_on_a_deferred_revision_waits_for_whoever_is_at_it(
     package: Package, last: Package, pending: str, call: Call, name: str, step: str
 ):
+    contract(pending)
     with old_snapshot(pending):
         package.start("upgrade", pending, call=call)
         pid, guard = builder(pending), holder(pending)
@@ -360,7 +363,7 @@ MIGRATING = f"SELECT FROM pg_locks WHERE locktype = 'advisory' AND classid = {LO
 
 def skip_to_last(url: str) -> None:
     """Move the version to the last one without what builds on the deferred revision."""
-    execute(url, f"UPDATE todo_schema_version SET version_num = '{LAST}'")
+    execute(url, f"UPDATE todo_schema_version SET version_num = '{LAST}' WHERE version_num !~ '^c'")
 
 
 @both_drivers

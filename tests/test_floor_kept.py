@@ -85,7 +85,7 @@ async def test_the_floor_is_not_stamped_over_a_service_that_is_connected(
         await backend(factory)
         (refused,) = await to_thread(contracting_asked, call, expanded_database, stamp)
         assert (refused["error"], refused["clients"][0]["service"]) == ("ContractBlockedError", "billing-api")
-        assert status(expanded_database).floor == 1
+        assert status(expanded_database).floor == LAST_FLOOR
     (done,) = await to_thread(contracting_asked, call, expanded_database, stamp)
     assert done["floor_after"] == NEXT_VERSION
 
@@ -104,11 +104,12 @@ def test_a_downgrade_asks_those_that_are_newer_than_the_package_that_undoes(
     contracting_asked: Asked, expanded_database: str, call: Call
 ):
     downgrade = ("downgrade", {"to": SCHEMA_VERSION})
-    with holding(expanded_database, 9):
+    newer = NEXT_VERSION + 1
+    with holding(expanded_database, newer):
         (refused,) = contracting_asked(call, expanded_database, downgrade)
-        assert (refused["error"], refused["clients"][0]["schema_version"]) == ("ClientsConnectedError", 9)
+        assert (refused["error"], refused["clients"][0]["schema_version"]) == ("ClientsConnectedError", newer)
         (script,) = contracting_asked(call, expanded_database, ("sql", {"to": SCHEMA_VERSION}))
-        assert "next-api at schema 9" in psql(expanded_database, script).stderr
+        assert f"next-api at schema {newer}" in psql(expanded_database, script).stderr
     (done,) = contracting_asked(call, expanded_database, downgrade)
     assert done["version_after"] == SCHEMA_VERSION
 

@@ -5,14 +5,14 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support import contracting, packages
-from tests.support.contracting import Asked, floors, recorded, revisions_of
+from tests.support.contracting import CONTRACTED, EXPANDED, Asked, floors, recorded, revisions_of
 from tests.support.in_parts import NARROWED, SEED, UP, WIDENED, dies
 from tests.support.online import facts, revision_file
 from tests.support.packages import BELOW_CONTRACT, CONTRACT
-from tests.support.revisions import NEXT, NEXT_VERSION
+from tests.support.revisions import LAST_FLOOR, NEXT, NEXT_VERSION
 from tests.support.servers import Server, execute
 from tests.support.ways import Call, both_drivers
-from todo_schema import SchemaTooNewError, check, upgrade
+from todo_schema import SchemaTooNewError, check, contract, upgrade
 from todo_schema.compatibility import HEAD
 
 NARROW = """
@@ -45,6 +45,7 @@ def package(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 def filled(server: Server, template: str, package: Asked) -> Iterator[str]:
     url = server.create_database(template=template)
     execute(url, SEED)
+    contract(url)  # of this package, so that the throw-away step alone is left
     yield url
     server.drop_database(url)
 
@@ -60,7 +61,7 @@ def test_one_that_is_half_undone_is_completed_again_by_contract(
     (report,) = package(call, filled, NARROWED)
     assert revisions_of(report) == [CONTRACT]
     assert facts(filled) == whole
-    assert (recorded(filled), floors(filled)[-1]) == ({NEXT, CONTRACT}, NEXT_VERSION)
+    assert (recorded(filled), floors(filled)[-1]) == (CONTRACTED, NEXT_VERSION)
     assert package(call, filled, NARROWED)[0]["applied"] == []
 
 
@@ -82,7 +83,7 @@ def test_one_that_is_half_applied_can_be_gone_back_from(
     (report,) = package(call, filled, WIDENED)
     assert revisions_of(report) == [CONTRACT]
     assert facts(filled) == before
-    assert (recorded(filled), floors(filled)[-1]) == ({NEXT}, 1)
+    assert (recorded(filled), floors(filled)[-1]) == (EXPANDED, LAST_FLOOR)
     assert check(filled) == "ahead"
     execute(filled, "DELETE FROM tasks")
     assert revisions_of(package(call, filled, NARROWED)[0]) == [CONTRACT]

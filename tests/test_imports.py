@@ -33,6 +33,10 @@ def test_each_module_imports_only_what_it_may():
     ("module", "statement"),
     [
         ("models", "from todo_schema.compatibility import HEAD"),
+        ("model_base", "from todo_schema import errors"),
+        ("statements", "from todo_schema.compatibility import HEAD"),
+        ("appending", "from todo_schema import statements"),
+        ("appending", "from todo_schema.sessions import SessionFactory"),
         ("errors", "from todo_schema import quoting"),
         ("locks", "import sqlalchemy"),
         ("changes", "from alembic import op"),

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import forker, packages
+from tests.support import forker, packages, releases
 from tests.support.catalog_dump import CATALOGUE, dump
 from tests.support.clusters import Cluster
 from tests.support.contracting import Asked, revisions_of
-from tests.support.faults import WAITING_FOR_A_LOCK, Fault, moments_of
+from tests.support.faults import WAITING_FOR_A_LOCK, Fault, moments_of, some_moments_of
 from tests.support.forker import Forker
 from tests.support.migrated import assert_left_clean, assert_migrated, empty
 from tests.support.proxy import Moment, Proxy
@@ -30,8 +30,12 @@ from todo_schema import (
 )
 from todo_schema.compatibility import HEAD
 
-# Every moment of a run is tried; in parts, so that they can be run side by side.
+# Of the moments of a first boot, all of whose revisions are one transaction, so many are tried; in parts, so that they
+# can be run side by side.
+EVERY = 5
 PARTS = 4
+# From an older database up each part of a revision is a transaction; `test_resume` tries the kinds of parts.
+EVERY_FROM_OLDER = 131
 
 
 @pytest.fixture(scope="module")
@@ -62,10 +66,16 @@ def async_replicas() -> Iterator[Forker]:
         yield running
 
 
-def statements_of_a_run(server: Server, replicas: Forker) -> dict[int, str]:
-    """The statements from an empty database to the head, on all connections, by their numbers."""
+@pytest.fixture(scope="module")
+def older(server: Server) -> str:
+    """A database of the oldest release, with rows, to be copied; nobody may connect to it."""
+    return releases.restore(server, releases.releases()[0])
+
+
+def statements_of_a_run(server: Server, replicas: Forker, template: str | None = None) -> dict[int, str]:
+    """The statements from an empty or older database to the head, on all connections, by their numbers."""
     told: dict[int, str] = {}
-    url = server.create_database()
+    url = server.create_database(template=template)
     with Proxy(server, on_statement=lambda *call: told.update({call[1]: call[2]})) as proxy:
         assert replicas.race(1, proxy.url(url))[0]["ok"]
     server.drop_database(url)
@@ -75,41 +85,35 @@ def statements_of_a_run(server: Server, replicas: Forker) -> dict[int, str]:
 
 @pytest.fixture(scope="module")
 def moments(server: Server, replicas: Forker) -> list[tuple[int, Moment]]:
-    return moments_of(statements_of_a_run(server, replicas))
+    return some_moments_of(statements_of_a_run(server, replicas), EVERY)
 
 
-def next_call_ends_at_the_head(database: str, clean_catalogue: str) -> ChangeReport:
-    report = upgrade(database, timeout=30)
-    assert report.after is State.CURRENT
-    assert_left_clean(database, clean_catalogue)
+def next_call_ends_at_the_head(database: str, clean_catalogue: str) -> None:
+    assert upgrade(database, timeout=30).after is State.CURRENT
+    assert_left_clean(database, clean_catalogue, first_boot=True)
     empty(database)
-    return report
 
 
-def kill_at(
-    moments: list[tuple[int, Moment]], server: Server, database: str, replicas: Forker, clean_catalogue: str
-) -> None:
-    """Kill a migrating process with SIGKILL at each of these moments."""
-    for number, moment in moments:
-        known = threading.Event()
-        pids: list[int] = []
+def kill_at(at: tuple[int, Moment], server: Server, database: str, replicas: Forker) -> None:
+    """Kill a migrating process with SIGKILL at a moment."""
+    known = threading.Event()
+    pids: list[int] = []
 
-        def act(connection: int, known: threading.Event = known, pids: list[int] = pids) -> None:
-            known.wait()
-            forker.kill(pids[0])
+    def act(_connection: int) -> None:
+        known.wait()
+        forker.kill(pids[0])
 
-        fault = Fault(number, moment, act)
-        with Proxy(server, on_statement=fault) as proxy:
-            pids += replicas.start(proxy.url(database))
-            known.set()
-            (outcome,) = replicas.outcomes()
-        assert fault.happened, (number, moment)
-        assert outcome["error"] == "ended with -9 and said nothing", (number, moment)
-        next_call_ends_at_the_head(database, clean_catalogue)
+    fault = Fault(*at, act)
+    with Proxy(server, on_statement=fault) as proxy:
+        pids += replicas.start(proxy.url(database))
+        known.set()
+        (outcome,) = replicas.outcomes()
+    assert fault.happened, at
+    assert outcome["error"] == "ended with -9 and said nothing", at
 
 
 @pytest.mark.parametrize("part", range(PARTS))
-def test_a_process_may_be_killed_before_inside_and_after_every_statement(
+def test_a_process_may_be_killed_before_inside_and_after_statements_of_every_kind(
     server: Server,
     database: str,
     replicas: Forker,
@@ -117,14 +121,31 @@ def test_a_process_may_be_killed_before_inside_and_after_every_statement(
     moments: list[tuple[int, Moment]],
     part: int,
 ):
-    kill_at(moments[part::PARTS], server, database, replicas, clean_catalogue)
+    for at in moments[part::PARTS]:
+        kill_at(at, server, database, replicas)
+        next_call_ends_at_the_head(database, clean_catalogue)
 
 
 def test_a_process_on_asyncpg_may_be_killed_too(
     server: Server, database: str, async_replicas: Forker, clean_catalogue: str
 ):
-    moments = moments_of(statements_of_a_run(server, async_replicas))
-    kill_at(moments[::17], server, database, async_replicas, clean_catalogue)
+    for at in moments_of(statements_of_a_run(server, async_replicas))[::43]:
+        kill_at(at, server, database, async_replicas)
+        next_call_ends_at_the_head(database, clean_catalogue)
+
+
+def test_a_process_that_brings_an_older_database_to_the_head_may_be_killed_too(
+    server: Server, older: str, replicas: Forker, clean_catalogue: str
+):
+    filled = releases.contents(older)
+    statements = statements_of_a_run(server, replicas, older)
+    for at in moments_of(statements)[::EVERY_FROM_OLDER]:
+        database = server.create_database(template=older)
+        kill_at(at, server, database, replicas)
+        assert upgrade(database, timeout=30).after is State.CURRENT
+        assert_left_clean(database, clean_catalogue, first_boot=False)
+        assert releases.within(filled, releases.contents(database)) == filled, at
+        server.drop_database(database)
 
 
 @pytest.mark.parametrize("part", range(PARTS))
@@ -158,7 +179,7 @@ def test_the_server_may_be_restarted_in_mid_run(private_server: Cluster, replica
     upgrade(database)
     clean_catalogue = execute(database, CATALOGUE)[0][0]
     empty(database)
-    some = moments_of(statements)[::25] + [(recorded + 1, moment) for moment in ("before", "inside", "after")]
+    some = moments_of(statements)[::61] + [(recorded + 1, moment) for moment in ("before", "inside", "after")]
     for (number, moment), mode in zip(some, cycle(["fast", "immediate"]), strict=False):
         fault = Fault(number, moment, lambda _, mode=mode: private_server.restart(mode))
         with (
@@ -218,19 +239,30 @@ FAILURES = {
 
 @both_drivers
 @pytest.mark.parametrize("failure", FAILURES)
-def test_a_failed_revision_leaves_the_revision_before_and_the_mended_package_goes_on(
-    database: str, tmp_path: Path, next_asked: Asked, clean: str, failure: str, call: Call
+def test_a_failed_revision_leaves_what_was_there_before_and_the_mended_package_goes_on(
+    database: str,
+    upgraded_database: str,
+    tmp_path: Path,
+    next_asked: Asked,
+    clean: str,
+    failure: str,
+    call: Call,
 ):
+    """The revision before it, or, at a first boot, nothing."""
+    nothing = dump(database)
     revision = {f"{NEXT}_fails.py": FAILING.format(failure=failure)}
     package = packages.throwaway_package(tmp_path, revision)
     boot = forker.UPGRADE if call is psycopg else forker.UPGRADE_ASYNC
     with forker.forker(boot, pythonpath=package) as replicas:
         for _ in range(2):
-            (outcome,) = replicas.race(1, database)
-            assert_migrated(database, clean)
-    assert FAILURES[failure] in outcome["error"]
-    if "SystemExit" not in failure:
-        assert outcome["kind"] == "MigrationFailedError"
-        assert f"revision {NEXT} failed and was rolled back" in outcome["error"]
-    (done,) = next_asked(call, database, "upgrade")
-    assert revisions_of(done) == [NEXT]
+            outcomes = [replicas.race(1, url)[0] for url in (database, upgraded_database)]
+            assert dump(database) == nothing
+            assert_migrated(upgraded_database, clean)
+    for outcome in outcomes:
+        assert FAILURES[failure] in outcome["error"]
+        if "SystemExit" not in failure:
+            assert outcome["kind"] == "MigrationFailedError"
+            assert f"revision {NEXT} failed and was rolled back" in outcome["error"]
+    for url, applied in ((database, [*REVISIONS, NEXT]), (upgraded_database, [NEXT])):
+        (done,) = next_asked(call, url, "upgrade")
+        assert revisions_of(done) == applied

@@ -18,6 +18,7 @@ from tests.support.leases import (
     step_under_way,
 )
 from tests.support.proxy import Proxy
+from tests.support.revisions import CONTRACTS
 from tests.support.servers import Server, execute
 from tests.support.states import FLOOR
 from tests.support.ways import psycopg
@@ -126,7 +127,8 @@ async def test_what_the_library_does_on_a_factory_s_engine_takes_no_lease(
             assert await check_async(engine, deep=True) is State.CURRENT
             assert (await status_async(engine)).clients == ()
             assert (await clients_async(engine)).clients == ()
-            assert (await contract_async(engine)).applied == ()
+            applied = (await contract_async(engine)).applied
+            assert [step.revision for step in applied] == [*CONTRACTS]
             assert (await stamp_async(engine, HEAD)).after is State.CURRENT
             assert (await downgrade_async(engine, to="base")).after is State.EMPTY
             assert (await upgrade_async(engine)).after is State.CURRENT

@@ -7,6 +7,7 @@ from typing import Any, LiteralString, NamedTuple, cast
 
 import psycopg
 import pytest
+from alembic.operations import Operations
 
 from tests.support.clusters import debian_binaries, debian_server
 from tests.support.lock_cases import (
@@ -19,6 +20,7 @@ from tests.support.lock_cases import (
     every_operation,
 )
 from tests.support.servers import Server
+from todo_schema import operations
 from todo_schema.collecting import collect
 from todo_schema.lock_classes import Effect, effect_of, related_query
 from todo_schema.lock_rules import RULES
@@ -234,6 +236,18 @@ def test_of_several_statements_a_table_has_the_strongest_lock():
         locks=(("T x", Lock.SHARE), ("todo.u", Lock.ACCESS_EXCLUSIVE)),
         scans=("T x",),
     )
+
+
+def test_what_is_said_of_statistics_is_what_the_server_does(transaction: Session):
+    def change(op: Operations) -> None:
+        operations.create_statistics(op, "st_x", "t", ["a", "b"], "dependencies")
+        operations.drop_statistics(op, "st_t", "t")
+
+    parts = collect(change, "002", downward=False)
+    for statement in (s for part in parts if isinstance(part, Transaction) for s in part.statements):
+        claim = said(transaction, statement)
+        assert claim == told(seen(transaction, statement), claim, transaction)
+        assert claim.locks == {"t": Lock.SHARE_UPDATE_EXCLUSIVE}
 
 
 def test_what_our_operations_write_is_understood(transaction: Session):

@@ -18,6 +18,7 @@ from tests.support.catalog_dump import dump
 from tests.support.forker import Forker
 from tests.support.migrated import assert_migrated, clients
 from tests.support.proxy import Proxy
+from tests.support.psql import apply
 from tests.support.revisions import NEXT
 from tests.support.servers import Server, execute
 from tests.support.waiting import wait_for
@@ -209,10 +210,9 @@ def test_replicas_that_wait_are_told_for_whom_and_return_when_the_work_is_done(s
 
 def test_a_replica_that_waits_needs_no_lock_once_the_database_is_current(database: str):
     def migrate(progress: Progress) -> None:
-        execute(database, script)
+        apply(database, script)
 
-    script = "\n".join(line for line in sql().splitlines() if not line.startswith("\\"))
-    script = script.replace(f"pg_try_advisory_xact_lock({KEY})", "true")
+    script = sql().replace(f"pg_try_advisory_xact_lock({KEY})", "true")
     with holding(database, f"SELECT pg_advisory_lock({KEY})"):
         report = upgrade(database, timeout=30, progress=migrate)
     assert report.waited

@@ -1,4 +1,4 @@
-"""The four entities: exactly the chatbot's tables, and what the database itself keeps of their rules."""
+"""The four entities: exactly these tables, and what the database itself keeps of their rules."""
 
 import inspect
 import re
@@ -19,29 +19,31 @@ BOOKKEEPING = (SchemaVersion, SchemaHistory)
 TABLES = {entity.__tablename__: entity.__table__ for entity in (*ENTITIES, *BOOKKEEPING)}
 
 UUID, TEXT, TIME, BIGINT, BOOLEAN = "UUID", "TEXT", "TIMESTAMP WITH TIME ZONE", "BIGINT", "BOOLEAN"
-RANDOM, NOW = "gen_random_uuid()", "now()"
+KEY, NOW, CLOCK = "todo_schema_uuid7()", "now()", "clock_timestamp()"
 
 # Each column: its type, whether it may be null, its default in the database.
 COLUMNS = {
     "users": {
-        "id": (UUID, False, RANDOM),
+        "id": (UUID, False, KEY),
         "email": (TEXT, False, None),
         "created_at": (TIME, False, NOW),
         "updated_at": (TIME, False, NOW),
     },
     "conversations": {
-        "id": (UUID, False, RANDOM),
+        "id": (UUID, False, KEY),
         "user_id": (UUID, False, None),
         "created_at": (TIME, False, NOW),
         "updated_at": (TIME, False, NOW),
+        "title": (TEXT, True, None),
     },
     "messages": {
-        "id": (UUID, False, RANDOM),
+        "id": (UUID, False, KEY),
         "conversation_id": (UUID, False, None),
         "user_id": (UUID, False, None),
         "role": (TEXT, False, None),
         "content": (TEXT, False, None),
-        "created_at": (TIME, False, NOW),
+        "created_at": (TIME, False, CLOCK),
+        "payload": ("JSONB", True, None),
     },
     "tasks": {
         "id": (BIGINT, False, "identity"),
@@ -51,34 +53,57 @@ COLUMNS = {
         "completed": (BOOLEAN, False, "false"),
         "created_at": (TIME, False, NOW),
         "updated_at": (TIME, False, NOW),
+        "due_at": (TIME, True, None),
+        "priority": ("SMALLINT", False, "0"),
+        "completed_at": (TIME, True, "fetched"),
     },
 }
 
 FOREIGN_KEYS = {
-    "fk_conversations_user_id_users": ("conversations.user_id", "users.id", "CASCADE"),
-    "fk_messages_conversation_id_conversations": ("messages.conversation_id", "conversations.id", "CASCADE"),
-    "fk_messages_user_id_users": ("messages.user_id", "users.id", "CASCADE"),
-    "fk_tasks_user_id_users": ("tasks.user_id", "users.id", "CASCADE"),
+    "fk_conversations_user_id_users": ("conversations", ["user_id"], ["users.id"], "CASCADE"),
+    "fk_messages_conversation": (
+        "messages",
+        ["user_id", "conversation_id"],
+        ["conversations.user_id", "conversations.id"],
+        "CASCADE",
+    ),
+    "fk_tasks_user_id_users": ("tasks", ["user_id"], ["users.id"], "CASCADE"),
 }
 
+NEWEST = ["created_at DESC", "id DESC"]
 INDEXES = {
-    "ix_users_email": ("users", ["email"], True),
-    "ix_conversation_user_id": ("conversations", ["user_id"], False),
-    "ix_message_conversation_id": ("messages", ["conversation_id"], False),
-    "ix_message_user_id": ("messages", ["user_id"], False),
-    "ix_message_created_at": ("messages", ["created_at"], False),
-    "ix_task_user_id": ("tasks", ["user_id"], False),
-    "ix_task_completed": ("tasks", ["completed"], False),
-    "ix_task_user_completed": ("tasks", ["user_id", "completed"], False),
+    "ix_users_email_lower": ("users", ["lower(email)"], True, None),
+    "ix_messages_conversation_created": ("messages", ["conversation_id", *NEWEST], False, None),
+    "ix_tasks_user_created": ("tasks", ["user_id", *NEWEST], False, None),
+    "ix_tasks_user_created_open": ("tasks", ["user_id", *NEWEST], False, "NOT completed"),
+}
+
+UNIQUE = {"uq_conversations_user_id_id": ("conversations", ["user_id", "id"])}
+
+CHECKS = {
+    "ck_users_email_not_blank": r"email ~ '\S'",
+    "ck_users_email_length": "length(email) <= 320",
+    "ck_conversations_title_length": "length(title) BETWEEN 1 AND 255",
+    "ck_messages_role_known": "role IN ('user', 'assistant', 'system', 'tool')",
+    "ck_messages_content_length": "length(content) <= 10485760",
+    "ck_messages_payload_object": "jsonb_typeof(payload) = 'object'",
+    "ck_tasks_title_not_blank": r"title ~ '\S'",
+    "ck_tasks_title_length": "length(title) <= 1024",
+    "ck_tasks_description_length": "length(description) <= 16384",
+    "ck_tasks_priority_known": "priority BETWEEN 0 AND 9",
 }
 
 
 def default_of(column: sa.Column) -> str | None:
     if column.identity is not None:
         return "identity"
-    if column.server_default is None:
-        return None
-    return str(column.server_default.arg.compile(dialect=postgresql.dialect()))
+    match column.server_default:
+        case None:
+            return None
+        case sa.DefaultClause(arg=arg):
+            return str(arg.compile(dialect=postgresql.dialect()))
+        case _:
+            return "fetched"
 
 
 def described(table: sa.Table) -> dict[str, tuple[str, bool, str | None]]:
@@ -90,7 +115,7 @@ def described(table: sa.Table) -> dict[str, tuple[str, bool, str | None]]:
 
 
 @pytest.mark.parametrize("table", COLUMNS)
-def test_an_entity_has_exactly_the_columns_of_the_chatbot_in_their_order(table: str):
+def test_an_entity_has_exactly_these_columns_in_their_order(table: str):
     assert described(TABLES[table]) == COLUMNS[table]
     assert list(described(TABLES[table])) == list(COLUMNS[table])
 
@@ -100,7 +125,7 @@ def test_the_package_has_these_tables_and_no_others():
     assert ours == ENTITY_TABLES | BOOKKEEPING_TABLES
     assert set(COLUMNS) == ENTITY_TABLES
     declared = run_python(
-        "import todo_schema.models as m; print(*sorted(m.SQLModel.metadata.tables))"
+        "import sqlmodel, todo_schema.models; print(*sorted(sqlmodel.SQLModel.metadata.tables))"
     ).stdout.split()
     assert set(declared) == ENTITY_TABLES | BOOKKEEPING_TABLES
 
@@ -115,8 +140,9 @@ def test_the_primary_key_is_the_named_first_column(table: str):
 def test_every_foreign_key_is_named_and_cascades():
     found = {
         constraint.name: (
-            f"{table.name}.{constraint.column_keys[0]}",
-            constraint.elements[0].target_fullname,
+            table.name,
+            constraint.column_keys,
+            [element.target_fullname for element in constraint.elements],
             constraint.ondelete,
         )
         for table in TABLES.values()
@@ -125,22 +151,37 @@ def test_every_foreign_key_is_named_and_cascades():
     assert found == FOREIGN_KEYS
 
 
-def test_the_eight_indexes_have_the_names_of_the_chatbot():
+def test_the_indexes_are_these_and_no_others():
     found = {
-        index.name: (table.name, [column.name for column in index.columns], bool(index.unique))
+        index.name: (
+            table.name,
+            [str(part).replace(f"{table.name}.", "") for part in index.expressions],
+            bool(index.unique),
+            None if (where := index.dialect_options["postgresql"]["where"]) is None else str(where),
+        )
         for table in TABLES.values()
         for index in table.indexes
     }
     assert found == INDEXES
 
 
+def test_the_rules_of_the_entities_are_these_and_no_others():
+    rules = [item for entity in ENTITIES for item in entity.__table__.constraints]
+    checks = {item.name: str(item.sqltext) for item in rules if isinstance(item, sa.CheckConstraint)}
+    unique = {
+        item.name: (item.table.name, [column.name for column in item.columns])
+        for item in rules
+        if isinstance(item, sa.UniqueConstraint)
+    }
+    assert checks == CHECKS
+    assert unique == UNIQUE
+
+
 @pytest.mark.parametrize("table", TABLES)
 def test_every_constraint_and_index_is_named_for_its_table(table: str):
     for item in (*TABLES[table].constraints, *TABLES[table].indexes):
         assert item.name, item
-        assert re.match(r"(pk|fk|ck|ix)_", str(item.name))
-        # The chatbot's own indexes are named for the singular.
-        assert table.rstrip("s") in str(item.name)
+        assert re.match(rf"(pk|fk|ck|ix|uq)_{table}(_|$)", str(item.name))
 
 
 @pytest.mark.parametrize("table", TABLES)
@@ -158,13 +199,14 @@ def test_every_table_and_column_is_documented_in_the_database(table: str):
 def test_every_column_is_documented_in_the_docstring_in_its_order(entity: type[SQLModel]):
     _, _, attributes = str(inspect.getdoc(entity)).partition("Attributes:\n")
     documented = re.findall(r"^    (\w+): \S", attributes, flags=re.MULTILINE)
-    assert documented == [column.name for column in entity.__table__.columns]
+    related = sorted(sa.inspect(entity).relationships.keys())
+    assert documented == [*(column.name for column in entity.__table__.columns), *related]
 
 
 @pytest.mark.parametrize("entity", [*ENTITIES, *BOOKKEEPING], ids=lambda entity: entity.__name__)
 def test_every_column_states_its_type_and_none_is_left_to_sqlmodel(entity: type[SQLModel]):
     allowed = (
-        sa.Uuid, sa.Text, sa.DateTime, sa.BigInteger, sa.Boolean, sa.Integer, sa.Interval,
+        sa.Uuid, sa.Text, sa.DateTime, sa.BigInteger, sa.Boolean, sa.Integer, sa.Interval, postgresql.JSONB,
     )  # fmt: skip
     for column in entity.__table__.columns:
         assert isinstance(column.type, allowed), column

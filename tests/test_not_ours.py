@@ -9,7 +9,7 @@ from tests.support.catalog_dump import dump
 from tests.support.contracting import Asked
 from tests.support.revisions import NEXT
 from tests.support.servers import execute
-from tests.support.states import AHEAD, STATES
+from tests.support.states import AHEAD, STATES, index_of
 from tests.support.ways import Call, both_drivers, in_process
 from todo_schema import (
     SCHEMA_VERSION,
@@ -159,7 +159,7 @@ def test_tables_that_are_exactly_ours_are_adopted_without_a_version_and_the_repo
             "ALTER TABLE users ALTER COLUMN email TYPE varchar(9)",
             "column users.email: found character varying(9)",
         ),
-        ("DROP INDEX ix_task_completed", "index tasks.ix_task_completed: missing"),
+        (f"DROP INDEX {index_of('tasks')}", f"index tasks.{index_of('tasks')}: missing"),
         (
             "ALTER TABLE messages DROP CONSTRAINT ck_messages_role_known",
             "constraint messages.ck_messages_role_known",
@@ -188,14 +188,14 @@ def test_altered_tables_without_a_version_are_refused_with_the_difference(
         ("DROP TABLE tasks", "table tasks: missing"),
         ("DROP TABLE todo_schema_history", "table todo_schema_history: missing"),
         ("ALTER TABLE tasks DROP COLUMN title", "column tasks.title: missing"),
-        ("DROP INDEX ix_message_created_at", "index messages.ix_message_created_at: missing"),
+        (f"DROP INDEX {index_of('messages')}", f"index messages.{index_of('messages')}: missing"),
         (
             "ALTER TABLE tasks DROP CONSTRAINT fk_tasks_user_id_users",
             "constraint tasks.fk_tasks_user_id_users: missing",
         ),
         (
-            "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'ix_task_user_id'::regclass",
-            "index tasks.ix_task_user_id: found",
+            f"UPDATE pg_index SET indisvalid = false WHERE indexrelid = '{index_of('tasks')}'::regclass",
+            f"index tasks.{index_of('tasks')}: found",
         ),
     ],
 )

@@ -69,6 +69,11 @@ EACH: dict[str, tuple[str, str, dict[str, str]]] = {
         'operations.drop_column(op, "tasks", "rank")',
         {"column tasks.rank": "numeric(9,2) not null default 1.5", "comment tasks.rank": '"Ada\'s"'},
     ),
+    "create_statistics": (
+        'operations.create_statistics(op, "st_new", "tasks", ["user_id", "title"], "dependencies")',
+        'operations.drop_statistics(op, "st_new", "tasks")',
+        {"statistics tasks.st_new": "f on user_id, title"},
+    ),
     "set_not_null": (
         """operations.backfill(op, "tasks", {"description": "''"}, where="description IS NULL")
 operations.set_not_null(op, "tasks", "description")""",
@@ -120,6 +125,7 @@ operations.create_index(op, "ix " + name, "tasks", [quoted, f"(title || {{text}}
     include=["order"])
 operations.add_unique(op, "uq " + name, "tasks", [name, "order"])
 operations.add_unique(op, "uq to", "tasks", ["user_id", "id"])
+operations.create_statistics(op, "st " + name, "tasks", [name, "order"], "mcv")
 operations.add_column(op, "tasks", sa.Column("other", sa.BigInteger()))
 operations.add_foreign_key(op, "fk " + name, "tasks", ["user_id", "other"], "tasks", ["user_id", "id"])
 operations.replace_function(op, {_QUOTED + "()"!r}, 'RETURNS trigger LANGUAGE plpgsql AS ' + {_BODY!r})
@@ -132,6 +138,7 @@ name, quoted = {_NAME!r}, {_QUOTED!r}
 op.execute("COMMENT ON TABLE tasks IS 'Things to do, with a number short enough to say in a chat.'")
 operations.drop_trigger(op, "tr " + name, "tasks")
 operations.drop_function(op, quoted + "()")
+operations.drop_statistics(op, "st " + name, "tasks")
 for constraint in ("fk " + name, "uq to", "uq " + name, "ck " + name):
     operations.drop_constraint(op, constraint, "tasks")
 operations.drop_index(op, "ix " + name, "tasks")
@@ -229,7 +236,7 @@ def test_names_and_texts_are_what_they_are_also_where_psql_sends_them(
     assert done.get("after") == "current", done
     by_runner = state(url, _HOME)
     made = change(before, by_runner)
-    assert len(made) == 13, made
+    assert len(made) == 14, made
     assert made["comment tasks"] == '"plain % %s"'
     (text,) = execute(url, f"SET search_path = {home}; SELECT {_TEXT}")[0]
     assert execute(url, f'SET search_path = {home}; SELECT {_QUOTED}, "order" FROM tasks ORDER BY id') == [
@@ -248,6 +255,13 @@ def test_names_and_texts_are_what_they_are_also_where_psql_sends_them(
         assert state(url, _HOME) == wanted
 
 
+def test_statistics_are_collected_as_they_are_made(upgraded_database: str, package: Scripted):
+    execute(upgraded_database, _ROWS)
+    assert package("upgrade", upgraded_database, body=EACH["create_statistics"][:2])["after"] == "current"
+    collected = "SELECT dependencies IS NOT NULL FROM pg_stats_ext WHERE statistics_name = 'st_new'"
+    assert execute(upgraded_database, collected) == [(True,)]
+
+
 def test_an_op_that_is_not_of_todo_schema_is_refused():
     plain = Operations(MigrationContext.configure(dialect_name="postgresql", opts={"as_sql": True}))
     with pytest.raises(TypeError, match="plain Alembic"):
@@ -262,6 +276,8 @@ def test_an_op_that_is_not_of_todo_schema_is_refused():
         ('add_unique(op, "uq", "tasks", [sa.column("title")])', TypeError, "write: 'title'"),
         ('create_index(op, "x" * 64, "tasks", ["title"])', ValueError, "64 bytes; needed: 63"),
         ('add_check(op, "x" * 64, "tasks", "true")', ValueError, "64 bytes; needed: 63"),
+        ('create_statistics(op, "x" * 64, "tasks", ["a", "b"], "mcv")', ValueError, "64 bytes; needed: 63"),
+        ('create_statistics(op, "st", "tasks", "title", "mcv")', TypeError, r"write: \['title'\]"),
     ],
 )
 def test_what_an_operation_cannot_take_is_told_as_the_revision_is_read(

@@ -109,7 +109,7 @@ def test_the_command_says_it_for_a_person_and_status_what_was_left(filled: str, 
     assert "\n    tasks: about 1,000 rows, " in plan.stdout
     assert "\n    older packages: do not see it.\n" in plan.stdout
     assert f"\n  left for later: {NEXT} Revision {NEXT} of a test. Left: {COST}\n" in done.stdout
-    assert f"{NEXT} left for later: {COST}\n" in done.stderr
+    assert f"{NEXT} deferred: {COST}\n" in done.stderr
     assert f"\ndeferred  {NEXT} Revision {NEXT} of a test. Left: {COST}\n" in status.stdout
     assert "\ndiffers" not in status.stdout
     assert again.stdout.startswith(

@@ -10,11 +10,10 @@ from sqlmodel import select
 
 from tests.support.backends import backend
 from tests.support.clusters import debian_server
-from tests.support.contracting import Asked, recorded, revisions_of
+from tests.support.contracting import EXPANDED, Asked, recorded, revisions_of
 from tests.support.leases import advisory_locks, held_by, leases, own_engine
 from tests.support.packages import CONTRACT
 from tests.support.pooler import PROGRAM, Pooler, pgbouncer
-from tests.support.revisions import NEXT
 from tests.support.servers import Server, execute
 from tests.support.states import AHEAD, FLOOR
 from tests.support.ways import Call, both_drivers, psycopg
@@ -130,9 +129,9 @@ def test_a_contract_step_through_a_pooler_is_refused_unless_told_otherwise(
         (refusal,) = contracting_asked(call, url, ("contract", options))
         assert refusal["error"] == "UnseenClientsError"
         assert refusal["found"].startswith("this connection goes through a pooler")
-        assert f"no package of schema {SCHEMA_VERSION} is in use" in refusal["needed"]
+        assert f"no package of schema 1 to {SCHEMA_VERSION} is in use" in refusal["needed"]
         assert "allow_unseen=True, or --allow-unseen" in refusal["cure"]
-    assert recorded(expanded_database) == {NEXT}
+    assert recorded(expanded_database) == EXPANDED
     (report,) = contracting_asked(call, url, ("contract", {"allow_unseen": True, "pooler": True}))
     assert revisions_of(report) == [CONTRACT]
 

@@ -48,6 +48,11 @@ print(json.dumps({
 
 HEAVY = {"alembic", "asyncpg", "psycopg", "sqlalchemy", "sqlmodel", "pydantic", "asyncio"}
 
+STATEMENTS = set(todo_schema._HOMES["statements"])
+# What makes a factory, a filter or a statement opens nothing, so that there is nothing to await; and what takes a
+# session has no blocking form, since the package's sessions are async.
+WITHOUT_A_TWIN = {"append_messages", "include_object", "session_factory"} | STATEMENTS
+
 # How a twin may differ from its blocking function: the kinds of engine that it takes.
 ADDRESS = {"Address": "AsyncAddress"}
 
@@ -63,12 +68,7 @@ def public_functions() -> list[str]:
 
 
 def blocking_functions() -> list[str]:
-    # A factory and a filter open nothing, so that there is nothing to await.
-    return [
-        name
-        for name in public_functions()
-        if not name.endswith("_async") and name not in {"session_factory", "include_object"}
-    ]
+    return [name for name in public_functions() if not name.endswith("_async") and name not in WITHOUT_A_TWIN]
 
 
 def public_classes() -> list[str]:
@@ -111,8 +111,11 @@ def test_a_function_imports_neither_alembic_nor_a_driver_nor_sqlalchemy_until_it
     assert not [event for event, _ in seen["events"] if event != "open"]
 
 
-def test_the_models_and_the_session_factory_import_neither_alembic_nor_a_driver():
-    seen = watched("from todo_schema import User, session_factory")
+@pytest.mark.parametrize(
+    "names", ["User, session_factory", "newest_messages, user_by_email", "MessageCreate, append_messages"]
+)
+def test_what_a_service_reads_and_writes_with_imports_neither_alembic_nor_a_driver(names: str):
+    seen = watched(f"from todo_schema import {names}")
     roots = {name.split(".")[0] for name in seen["modules"]}
     assert "sqlmodel" in roots
     assert not roots & {"alembic", "asyncpg", "psycopg"}
@@ -234,6 +237,14 @@ def test_each_function_takes_the_schema_and_documents_its_arguments_and_errors(n
     for parameter in parameters:
         assert f"    {parameter}: " in function.__doc__, parameter
     assert "Raises:" in function.__doc__
+
+
+@pytest.mark.parametrize("name", sorted(STATEMENTS | {"append_messages"}))
+def test_each_function_for_a_session_documents_its_arguments(name: str):
+    function = getattr(todo_schema, name)
+    assert inspect.iscoroutinefunction(function) == (name not in STATEMENTS)
+    for parameter in inspect.signature(function).parameters:
+        assert f"    {parameter}: " in function.__doc__, parameter
 
 
 def test_every_error_class_is_public():

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from tests.support import clusters, contracting, forker, packages
-from tests.support.contracting import Asked, floors, recorded
+from tests.support.contracting import CONTRACTED, EXPANDED, Asked, floors, recorded
 from tests.support.in_parts import (
     BEFORE,
     REVISIONS,
@@ -24,8 +24,7 @@ from tests.support.in_parts import (
     shut,
 )
 from tests.support.online import facts
-from tests.support.packages import CONTRACT
-from tests.support.revisions import NEXT, NEXT_VERSION
+from tests.support.revisions import LAST_FLOOR, NEXT, NEXT_VERSION
 from tests.support.servers import Server, execute
 from tests.support.states import rows
 from tests.support.waiting import wait_for
@@ -185,7 +184,7 @@ def test_the_floor_rises_before_a_contract_step_and_falls_after_it(
         assert not refused(url)
         dies(server, package, call, url, "contract", ("CREATE INDEX CONCURRENTLY", "before"), "killed")
         assert refused(url)
-        assert recorded(url) == {NEXT}
+        assert recorded(url) == EXPANDED
         with pytest.raises(SchemaTooNewError):
             upgrade(url)
         dies(server, package, call, url, "contract", ("DROP COLUMN", "before"), "terminated")
@@ -195,10 +194,10 @@ def test_the_floor_rises_before_a_contract_step_and_falls_after_it(
         for statement in ("ADD COLUMN", "todo_rows", "DROP INDEX CONCURRENTLY"):
             dies(server, package, call, url, "widen", (statement, "before"), "killed")
             assert refused(url)
-            assert recorded(url) == {NEXT, CONTRACT}
+            assert recorded(url) == CONTRACTED
         package(call, url, WIDENED)
         assert not refused(url)
-        assert (recorded(url), floors(url)[-1]) == ({NEXT}, 1)
+        assert (recorded(url), floors(url)[-1]) == (EXPANDED, LAST_FLOOR)
 
 
 @both_drivers

@@ -60,14 +60,14 @@ def start(finished_database: str) -> Iterator[Start]:
 def middle_package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A package one expand revision ahead, which uses no description any more and knows of no contract step."""
     return packages.throwaway_package(
-        tmp_path_factory.mktemp("middle"), packages.NEXT_REVISION, edits=[packages.WITHOUT_DESCRIPTION]
+        tmp_path_factory.mktemp("middle"), packages.NEXT_REVISION, edits=packages.WITHOUT_DESCRIPTION
     )
 
 
 def newest(server: Server, folder: Path, contract: dict[str, str]) -> Path:
     """A package two expand revisions ahead, with a contract step that drops the description."""
     revisions = packages.NEXT_REVISION | THIRD_REVISION | contract
-    made = packages.throwaway_package(folder, revisions, edits=[packages.WITHOUT_DESCRIPTION])
+    made = packages.throwaway_package(folder, revisions, edits=packages.WITHOUT_DESCRIPTION)
     packages.write_catalogues(made, server)
     return made
 

@@ -1,20 +1,20 @@
 """What the database itself keeps of the entities' rules, whoever writes: SQLModel, psql or another service."""
 
 import uuid
+from collections.abc import Callable
 from datetime import datetime
+from typing import Any
 
 import psycopg
 import pytest
-import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
-from sqlmodel import Session, create_engine, select
+from sqlmodel import Session, SQLModel, create_engine, select
 
+from tests.support.rows_to_break import ANN, BEN, BENS, CHAT, EXISTING, NOBODY, SAID
 from tests.support.servers import execute
 from todo_schema import Conversation, Message, Task, User, session_factory
 
 ENTITIES = (User, Conversation, Message, Task)
-
-NOBODY = uuid.UUID(int=0)
 
 
 @pytest.fixture
@@ -62,75 +62,106 @@ def test_the_number_of_a_task_may_be_given_as_a_restore_does(upgraded_database: 
     assert rows == [(5_000_000_000,)]
 
 
-# Rows that are there before a rule is tripped.
-ANN, CHAT, SAID = uuid.UUID(int=1), uuid.UUID(int=2), uuid.UUID(int=3)
-EXISTING = f"""
-INSERT INTO users (id, email) VALUES ('{ANN}', 'ann@example.com');
-INSERT INTO conversations (id, user_id) VALUES ('{CHAT}', '{ANN}');
-INSERT INTO messages (id, conversation_id, user_id, role, content) VALUES ('{SAID}', '{CHAT}', '{ANN}', 'user', '');
-INSERT INTO tasks (id, user_id, title) VALUES (7, '{ANN}', 'x')"""
+def message(**other: Any) -> Message:
+    return Message(**{"conversation_id": CHAT, "user_id": ANN, "role": "user", "content": "x", **other})
 
-# What trips each rule: an entity, and a row written past SQLModel.
-TRIPS = {
-    "ck_users_email_not_blank": (lambda: User(email=" \t\n"), "users (email) VALUES (' ')"),
-    "ix_users_email": (
-        lambda: User(email="ann@example.com"),
-        "users (email) VALUES ('ann@example.com')",
+
+def message_row(conversation: uuid.UUID = CHAT, user: uuid.UUID = ANN, **other: str) -> str:
+    values = {"role": "'user'", "content": "'x'", **other}
+    return (
+        f"messages (conversation_id, user_id, {', '.join(values)})"
+        f" VALUES ('{conversation}', '{user}', {', '.join(values.values())})"
+    )
+
+
+def task_row(**values: str) -> str:
+    values = {"title": "'x'", **values}
+    return f"tasks (user_id, {', '.join(values)}) VALUES ('{ANN}', {', '.join(values.values())})"
+
+
+# What trips each rule: an entity, and a row written past SQLModel. Characters count, not bytes.
+TRIPS: list[tuple[str, Callable[[], SQLModel], str]] = [
+    ("pk_users", lambda: User(id=ANN, email="x@y"), f"users (id, email) VALUES ('{ANN}', 'x@y')"),
+    ("ck_users_email_not_blank", lambda: User(email=" \t\n"), "users (email) VALUES (' ')"),
+    ("ck_users_email_length", lambda: User(email="x" * 321), "users (email) VALUES (repeat('é', 321))"),
+    ("ix_users_email", lambda: User(email="ann@example.com"), "users (email) VALUES ('ann@example.com')"),
+    (
+        "ix_users_email_lower",
+        lambda: User(email="ANN@example.com"),
+        "users (email) VALUES ('Ann@Example.COM')",
     ),
-    "pk_users": (lambda: User(id=ANN, email="x@y"), f"users (id, email) VALUES ('{ANN}', 'x@y')"),
-    "pk_conversations": (
+    (
+        "pk_conversations",
         lambda: Conversation(id=CHAT, user_id=ANN),
         f"conversations (id, user_id) VALUES ('{CHAT}', '{ANN}')",
     ),
-    "fk_conversations_user_id_users": (
+    (
+        "uq_conversations_user_id_id",
+        lambda: Conversation(id=CHAT, user_id=ANN),
+        f"conversations (id, user_id) VALUES ('{CHAT}', '{ANN}')",
+    ),
+    (
+        "fk_conversations_user_id_users",
         lambda: Conversation(user_id=NOBODY),
         f"conversations (user_id) VALUES ('{NOBODY}')",
     ),
-    "ck_messages_role_known": (
-        lambda: Message(conversation_id=CHAT, user_id=ANN, role="robot", content="x"),
-        f"messages (conversation_id, user_id, role, content) VALUES ('{CHAT}', '{ANN}', 'User', 'x')",
+    (
+        "ck_conversations_title_length",
+        lambda: Conversation(user_id=ANN, title=""),
+        f"conversations (user_id, title) VALUES ('{ANN}', repeat('é', 256))",
     ),
-    "fk_messages_conversation_id_conversations": (
-        lambda: Message(conversation_id=NOBODY, user_id=ANN, role="user", content="x"),
-        f"messages (conversation_id, user_id, role, content) VALUES ('{NOBODY}', '{ANN}', 'user', 'x')",
+    ("pk_messages", lambda: message(id=SAID), message_row(id=f"'{SAID}'")),
+    ("ck_messages_role_known", lambda: message(role="robot"), message_row(role="'User'")),
+    (
+        "ck_messages_content_length",
+        lambda: message(content="x" * 10_485_761),
+        message_row(content="repeat('é', 10485761)"),
     ),
-    "fk_messages_user_id_users": (
-        lambda: Message(conversation_id=CHAT, user_id=NOBODY, role="user", content="x"),
-        f"messages (conversation_id, user_id, role, content) VALUES ('{CHAT}', '{NOBODY}', 'user', 'x')",
-    ),
-    "pk_messages": (
-        lambda: Message(id=SAID, conversation_id=CHAT, user_id=ANN, role="user", content="x"),
-        f"messages VALUES ('{SAID}', '{CHAT}', '{ANN}', 'user', 'x')",
-    ),
-    "ck_tasks_title_not_blank": (
-        lambda: Task(user_id=ANN, title=""),
-        f"tasks (user_id, title) VALUES ('{ANN}', E'\\t')",
-    ),
-    "fk_tasks_user_id_users": (
+    ("ck_messages_payload_object", lambda: message(payload=["a"]), message_row(payload="'null'")),
+    ("fk_messages_conversation", lambda: message(conversation_id=BENS), message_row(conversation=BENS)),
+    ("fk_messages_conversation", lambda: message(user_id=BEN), message_row(user=BEN)),
+    ("fk_messages_conversation", lambda: message(conversation_id=NOBODY), message_row(conversation=NOBODY)),
+    ("fk_messages_conversation", lambda: message(user_id=NOBODY), message_row(user=NOBODY)),
+    ("pk_tasks", lambda: Task(id=7, user_id=ANN, title="x"), task_row(id="7")),
+    (
+        "fk_tasks_user_id_users",
         lambda: Task(user_id=NOBODY, title="x"),
-        f"tasks (user_id, title) VALUES ('{NOBODY}', 'x')",
+        task_row().replace(str(ANN), str(NOBODY)),
     ),
-    "pk_tasks": (
-        lambda: Task(id=7, user_id=ANN, title="x"),
-        f"tasks (id, user_id, title) VALUES (7, '{ANN}', 'x')",
+    ("ck_tasks_title_not_blank", lambda: Task(user_id=ANN, title=""), task_row(title=r"E'\t'")),
+    (
+        "ck_tasks_title_length",
+        lambda: Task(user_id=ANN, title="x" * 1025),
+        task_row(title="repeat('é', 1025)"),
     ),
-}
+    (
+        "ck_tasks_description_length",
+        lambda: Task(user_id=ANN, title="x", description="x" * 16_385),
+        task_row(description="repeat('é', 16385)"),
+    ),
+    ("ck_tasks_priority_known", lambda: Task(user_id=ANN, title="x", priority=10), task_row(priority="-1")),
+]
+# What has to go, so that this rule is the first to be broken.
+IN_FRONT = {"uq_conversations_user_id_id": "ALTER TABLE conversations DROP CONSTRAINT pk_conversations"}
 
 
-def test_each_rule_of_the_entities_has_a_test_that_trips_it():
-    rules = {
-        str(item.name)
-        for entity in ENTITIES
-        for item in (*entity.__table__.constraints, *entity.__table__.indexes)
-        if not isinstance(item, sa.Index) or item.unique
-    }
-    assert set(TRIPS) == rules
+def test_each_rule_of_the_entities_has_a_test_that_trips_it(upgraded_database: str):
+    tables = [entity.__tablename__ for entity in ENTITIES]
+    rules = execute(
+        upgraded_database,
+        "SELECT conname FROM pg_constraint WHERE conrelid = ANY (%s::regclass[]) AND contype <> 'n' UNION"
+        " SELECT indexrelid::regclass::text FROM pg_index WHERE indrelid = ANY (%s::regclass[]) AND indisunique",
+        (tables, tables),
+    )
+    assert {rule for rule, _, _ in TRIPS} == {rule for (rule,) in rules}
 
 
-@pytest.mark.parametrize("rule", TRIPS)
-def test_the_database_keeps_each_rule_by_its_name(session: Session, upgraded_database: str, rule: str):
+@pytest.mark.parametrize(("rule", "entity", "row"), TRIPS)
+def test_the_database_keeps_each_rule_by_its_name(
+    session: Session, upgraded_database: str, rule: str, entity: Callable[[], SQLModel], row: str
+):
     execute(upgraded_database, EXISTING)
-    entity, row = TRIPS[rule]
+    execute(upgraded_database, IN_FRONT.get(rule, "SELECT"))
     session.add(entity())
     with pytest.raises(IntegrityError) as caught:
         session.commit()
@@ -140,12 +171,72 @@ def test_the_database_keeps_each_rule_by_its_name(session: Session, upgraded_dat
     assert constraint_of(raw.value) == rule
 
 
+@pytest.mark.parametrize(
+    ("rule", "change"),
+    [
+        ("fk_messages_conversation", f"UPDATE messages SET user_id = '{BEN}'"),
+        ("fk_messages_conversation", f"UPDATE messages SET conversation_id = '{BENS}'"),
+        ("fk_messages_conversation", f"UPDATE conversations SET user_id = '{BEN}'"),
+        ("ix_users_email_lower", f"UPDATE users SET email = 'Ann@example.com' WHERE id = '{BEN}'"),
+        ("ck_tasks_priority_known", "UPDATE tasks SET priority = 10"),
+        ("ck_messages_payload_object", "UPDATE messages SET payload = '\"text\"'"),
+    ],
+)
+def test_a_row_that_is_there_is_not_changed_against_a_rule(upgraded_database: str, rule: str, change: str):
+    execute(upgraded_database, EXISTING)
+    with pytest.raises(psycopg.IntegrityError) as caught:
+        execute(upgraded_database, change)
+    assert constraint_of(caught.value) == rule
+
+
+def test_what_has_to_be_there_cannot_be_null(upgraded_database: str):
+    execute(upgraded_database, EXISTING)
+    for entity in ENTITIES:
+        for column in entity.__table__.columns:
+            if not column.nullable:
+                with pytest.raises(psycopg.errors.NotNullViolation) as caught:
+                    execute(upgraded_database, f"UPDATE {entity.__tablename__} SET {column.name} = NULL")
+                assert caught.value.diag.column_name == column.name
+
+
+# What a rule just allows. Characters of four bytes: what the rules say is characters.
+WIDE = "🦄"
+ALLOWED: dict[str, tuple[type[SQLModel], list[Any]]] = {
+    "users.email": (User, ["x", WIDE * 320]),
+    "conversations.title": (Conversation, [None, " ", WIDE * 255]),
+    "messages.content": (Message, ["", WIDE * 10_485_760]),
+    "messages.payload": (Message, [None, {}, {"calls": [{"name": WIDE, "arguments": None}]}]),
+    "tasks.title": (Task, ["x", WIDE * 1024]),
+    "tasks.description": (Task, [None, "", WIDE * 16_384]),
+    "tasks.priority": (Task, [0, 9]),
+}
+ROWS: dict[type[SQLModel], dict[str, Any]] = {
+    User: {},
+    Conversation: {"user_id": ANN},
+    Message: {"conversation_id": CHAT, "user_id": ANN, "role": "user", "content": "x"},
+    Task: {"user_id": ANN, "title": "x"},
+}
+
+
+@pytest.mark.parametrize("column", ALLOWED)
+def test_what_a_rule_just_allows_is_stored_as_it_is(session: Session, upgraded_database: str, column: str):
+    execute(upgraded_database, EXISTING)
+    (entity, values), name = ALLOWED[column], column.split(".")[1]
+    rows = [entity(**{**ROWS[entity], name: value}) for value in values]
+    session.add_all(rows)
+    session.commit()
+    assert [getattr(row, name) for row in rows] == values
+    # JSON's null would be another thing than none.
+    nulls = f"SELECT FROM {entity.__tablename__} WHERE {name} IS NULL AND id = %s"
+    assert len(execute(upgraded_database, nulls, (rows[0].id,))) == (None in values)
+
+
 @pytest.mark.parametrize("role", ["user", "assistant", "system", "tool"])
 def test_every_known_role_is_stored(session: Session, user: User, role: str):
     conversation = Conversation(user_id=user.id)
-    session.add(conversation)
-    session.flush()
-    session.add(Message(conversation_id=conversation.id, user_id=user.id, role=role, content=""))
+    session.add_all(
+        [conversation, Message(conversation_id=conversation.id, user_id=user.id, role=role, content="")]
+    )
     session.commit()
     assert session.exec(select(Message.role)).all() == [role]
 
@@ -183,10 +274,8 @@ async def test_updated_at_can_be_read_after_an_update_in_an_async_session(upgrad
     async with session_factory(upgraded_database) as factory:
         async with factory.begin() as session:
             user = User(email="ann@example.com")
-            session.add(user)
-            await session.flush()
             task = Task(user_id=user.id, title="x")
-            session.add(task)
+            session.add_all([user, task])
         first = task.updated_at
         assert task.created_at == first
         async with factory() as session:

@@ -116,7 +116,14 @@ def test_the_metadata_says_what_the_package_is_and_needs(wheel: Path):
     assert set(said.get_all("Provides-Extra")) == {"cli", "embedded", "testing"}
     required = {line for line in said.get_all("Requires-Dist") if "extra ==" not in line}
     names = {line.split(">=")[0] for line in required}
-    assert names == {"alembic", "asyncpg", "psycopg[binary]", "sqlalchemy[asyncio]", "sqlmodel"}
+    assert names == {
+        "alembic",
+        "asyncpg",
+        "psycopg[binary]",
+        "sqlalchemy[asyncio]",
+        "sqlmodel",
+        "uuid-utils",
+    }
     assert all(">=" in line for line in said.get_all("Requires-Dist"))
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from todo_schema.answers import check, check_async, clients, clients_async, status, status_async
+    from todo_schema.appending import MessageCreate, append_messages
     from todo_schema.autogenerate import include_object
     from todo_schema.changes import stamp, stamp_async, upgrade, upgrade_async
     from todo_schema.compatibility import PACKAGE_VERSION as __version__
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from todo_schema.errors import (
         ClientsConnectedError,
         ContractBlockedError,
+        ConversationNotFoundError,
         DatabaseRefusedError,
         DatabaseUnreachableError,
         ForeignVersionError,
@@ -48,6 +50,13 @@ if TYPE_CHECKING:
     )
     from todo_schema.sessions import SessionFactory, session_factory
     from todo_schema.standing import Client, Clients, PendingContract, Status
+    from todo_schema.statements import (
+        messages_after,
+        newest_conversations,
+        newest_messages,
+        newest_tasks,
+        user_by_email,
+    )
     from todo_schema.violations import Violation
     from todo_schema.waiting import wait, wait_async
 
@@ -60,6 +69,7 @@ __all__ = [
     "ClientsConnectedError",
     "ContractBlockedError",
     "Conversation",
+    "ConversationNotFoundError",
     "DatabaseRefusedError",
     "DatabaseUnreachableError",
     "DeferredRevision",
@@ -68,6 +78,7 @@ __all__ = [
     "InvalidNameError",
     "InvalidUrlError",
     "Message",
+    "MessageCreate",
     "MigrationFailedError",
     "MigrationLockedError",
     "MissingExtraError",
@@ -96,6 +107,7 @@ __all__ = [
     "Violation",
     "WrongEventLoopError",
     "__version__",
+    "append_messages",
     "check",
     "check_async",
     "clients",
@@ -107,6 +119,10 @@ __all__ = [
     "history",
     "history_async",
     "include_object",
+    "messages_after",
+    "newest_conversations",
+    "newest_messages",
+    "newest_tasks",
     "plan",
     "plan_async",
     "session_factory",
@@ -118,12 +134,14 @@ __all__ = [
     "status_async",
     "upgrade",
     "upgrade_async",
+    "user_by_email",
     "wait",
     "wait_async",
 ]
 
 _HOMES = {
     "answers": ("check", "clients", "status"),
+    "appending": ("MessageCreate", "append_messages"),
     "autogenerate": ("include_object",),
     "changes": ("stamp", "upgrade"),
     "compatibility": ("SCHEMA_VERSION", "State"),
@@ -134,6 +152,13 @@ _HOMES = {
     "reports": ("AppliedStep", "ChangeReport", "DeferredRevision", "Progress", "Revision"),
     "sessions": ("SessionFactory", "session_factory"),
     "standing": ("Client", "Clients", "PendingContract", "Status"),
+    "statements": (
+        "messages_after",
+        "newest_conversations",
+        "newest_messages",
+        "newest_tasks",
+        "user_by_email",
+    ),
     "violations": ("Violation",),
     "waiting": ("wait",),
 }

@@ -14,7 +14,7 @@ from todo_schema.backoff import pauses
 from todo_schema.compatibility import HISTORY_TABLE
 from todo_schema.driver_errors import DEADLOCK_DETECTED, LOCK_NOT_AVAILABLE, sqlstate
 from todo_schema.errors import MigrationLockedError, SchemaDriftError
-from todo_schema.parts import Backfill, do_statement, upper_query
+from todo_schema.parts import BY_A_REVISION, Backfill, do_statement, upper_query
 from todo_schema.quoting import identifier, literal
 from todo_schema.reports import Progress
 from todo_schema.unfinished import PartRow, part_action, part_of
@@ -131,6 +131,7 @@ def _commit(work: Work, wire: Wire, place: Place, row: PartRow, upper: str, upda
     IF NOT FOUND THEN
         RAISE EXCEPTION 'taken over' USING ERRCODE = '{_TAKEN_OVER}';
     END IF;
+    {BY_A_REVISION};
     {update};
     GET DIAGNOSTICS todo_rows = ROW_COUNT;
     UPDATE {table} SET applied_at = clock_timestamp(),

@@ -185,7 +185,8 @@ def record_statement(schema: str, step: Step, host: str, seconds: float = 0.0) -
         schema: The schema of the installation.
         step: What is recorded.
         host: The machine that does it.
-        seconds: How long it has taken until now.
+        seconds: How long it took before this transaction began; what `news_statement` adds begins there. Negative
+            where the transaction did something else first.
 
     """
     floor = f"coalesce({floor_query(schema)}, 1)" if step.floor is None else str(step.floor)

@@ -230,6 +230,17 @@ def read(wire: Wire, schema: str) -> Catalog:
                pg_get_triggerdef(g.oid, true) || CASE g.tgenabled WHEN 'D' THEN ' (disabled)' ELSE '' END
         FROM ours JOIN pg_trigger g ON g.tgrelid = ours.oid AND NOT g.tgisinternal
         UNION ALL
+        SELECT 'statistics ' || relname || '.' || x.stxname,
+               array_to_string(x.stxkind, '') || ' on ' || (
+                   SELECT string_agg(a.attname, ', ' ORDER BY a.attnum) FROM pg_attribute a
+                   WHERE a.attrelid = ours.oid AND a.attnum = ANY (x.stxkeys))
+        FROM ours JOIN pg_statistic_ext x ON x.stxrelid = ours.oid
+        UNION ALL
+        SELECT 'function ' || p.proname || '(' || pg_get_function_identity_arguments(p.oid) || ')',
+               'returns ' || pg_get_function_result(p.oid) || ' as ' || to_json(p.prosrc)
+        FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+        WHERE n.nspname = {literal(schema)} AND p.proname LIKE 'todo\\_schema\\_%' AND p.prokind = 'f'
+        UNION ALL
         SELECT 'policy ' || relname || '.' || p.polname, coalesce(pg_get_expr(p.polqual, p.polrelid), 'true')
         FROM ours JOIN pg_policy p ON p.polrelid = ours.oid""")
     return {str(name): str(value) for name, value in rows}

@@ -188,7 +188,7 @@ def plan(
     url: Url,
     preflight: Annotated[
         bool,
-        typer.Option("--preflight", help="Look for rows that a revision would fail on; exits 10 for some."),
+        typer.Option("--preflight", help="Look for rows in the way instead of printing SQL; exits 10."),
     ] = False,
     schema: Schema = None,
     pooler: Pooler = None,
@@ -201,7 +201,7 @@ def plan(
     with answering(as_json):
         found = todo_schema.plan(url, preflight=preflight, schema=schema, pooler=pooler)
     show(found, as_json)
-    if not as_json:
+    if not as_json and not preflight:
         for step in (*found.deferred, *found.steps, *found.contract):
             typer.echo(
                 f"\n-- {step.revision} {step.summary}\n{indented(step.details, '--   ')}\n\n{step.sql}"

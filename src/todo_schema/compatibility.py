@@ -4,11 +4,11 @@ from collections.abc import Collection
 from enum import StrEnum
 from typing import Final
 
-PACKAGE_VERSION: Final = "0.2.0.dev0"
+PACKAGE_VERSION: Final = "0.2.0"
 
 # The ordinal of the newest expand revision. Adding a revision edits this line, so that two branches which
 # both add one conflict here and nowhere later.
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 16
 
 HEAD: Final = f"{SCHEMA_VERSION:03d}"
 BASE: Final = "base"

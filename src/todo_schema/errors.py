@@ -141,6 +141,10 @@ class UnseenClientsError(ClientsConnectedError):
     """Behind a pooler there may be clients that no lease shows: make sure of them."""
 
 
+class ConversationNotFoundError(TodoSchemaError, LookupError):
+    """The user has no such conversation: create it, or answer that there is none."""
+
+
 class WrongEventLoopError(TodoSchemaError, RuntimeError):
     """A session factory was used from an event loop that it does not belong to: make one factory per loop."""
 

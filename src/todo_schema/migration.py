@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from sqlalchemy import Connection
 
-from todo_schema import catalog, finishing, locks, preflights, revisions, runner, verdict
+from todo_schema import catalog, creation, finishing, locks, preflights, revisions, runner, verdict
 from todo_schema.compatibility import (
     Line,
     State,
@@ -38,11 +38,9 @@ def to_head(work: Work, connection: Connection, guard: Wire) -> tuple[list[Appli
     """
     applied: list[AppliedStep] = []
     adopted = looked = False
-    is_new: bool | None = None
     while True:
         found = work.read(connection)
         verdict.refuse(found)
-        is_new = found.state is State.EMPTY if is_new is None else is_new
         try:
             if found.state is State.UNVERSIONED and adopted:
                 raise verdict.not_kept(found)
@@ -62,27 +60,27 @@ def to_head(work: Work, connection: Connection, guard: Wire) -> tuple[list[Appli
             due = revisions.due(found.version)
             if not due:
                 return applied, adopted, found
+            if found.state is State.EMPTY:
+                applied += creation.create(work, connection, found, due)
+                continue
             if not looked:
                 required = [step for step in due if step.deferred is None]
                 preflights.refuse(work, connection, found, required, early=True)
                 looked = True
-            applied += _up(work, connection, guard, found, due[0], is_new=is_new)
+            applied += _up(work, connection, guard, found, due[0])
         except VersionMovedError:
             work.look_again()
 
 
 def _up(
-    work: Work, connection: Connection, guard: Wire, found: Found, revision: Revision, *, is_new: bool
+    work: Work, connection: Connection, guard: Wire, found: Found, revision: Revision
 ) -> list[AppliedStep]:
     """Move one revision up: apply it, or write down that it is left for later."""
-    # In tables that are new nothing takes long: there is nothing to leave for later.
-    if revision.deferred is not None and not is_new:
+    if revision.deferred is not None:
         runner.record(work, connection, found, revision.revision, "defer")
-        work.tell(
-            Progress("left", revision.revision, f"{revision.revision} left for later: {revision.deferred}")
-        )
+        work.tell(Progress("left", revision.revision, f"{revision.revision} deferred: {revision.deferred}"))
         return []
-    steps = [] if is_new else finishing.before(work, connection, guard, found, revision)
+    steps = finishing.before(work, connection, guard, found, revision)
     return [*steps, carry_out(work, connection, found, revision)]
 
 

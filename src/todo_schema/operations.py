@@ -5,7 +5,7 @@ and how it is carried out, is in `docs/writing-revisions.md`.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import sqlalchemy as sa
 from alembic.operations import Operations
@@ -13,6 +13,7 @@ from alembic.operations import Operations
 from todo_schema import new_columns
 from todo_schema.collecting import collector_of, transact
 from todo_schema.definitions import drop_function, drop_trigger, replace_function, replace_trigger
+from todo_schema.names import LONGEST_NAME, identifiers, several, short
 from todo_schema.parts import Backfill, IndexBuild, IndexDrop, Validation, do_statement
 from todo_schema.quoting import identifier, literal
 from todo_schema.violations import Violation, violation
@@ -25,11 +26,13 @@ __all__ = [
     "add_unique",
     "backfill",
     "create_index",
+    "create_statistics",
     "drop_column",
     "drop_constraint",
     "drop_function",
     "drop_index",
     "drop_not_null",
+    "drop_statistics",
     "drop_trigger",
     "replace_function",
     "replace_trigger",
@@ -38,7 +41,7 @@ __all__ = [
     "violation",
 ]
 
-_LONGEST_NAME = 63  # bytes
+_Kept = Literal["dependencies", "mcv", "ndistinct"]
 
 
 def create_index(
@@ -68,10 +71,10 @@ def create_index(
         include: Columns that it carries beside its key.
 
     """
-    definition = f"USING {using} ({', '.join(_several(columns))})"
-    definition += f" INCLUDE ({_identifiers(include)})" if include else ""
+    definition = f"USING {using} ({', '.join(several(columns))})"
+    definition += f" INCLUDE ({identifiers(include)})" if include else ""
     definition += f" WHERE {where}" if where else ""
-    collector_of(op).add(IndexBuild(_short(name), table, definition, unique))
+    collector_of(op).add(IndexBuild(short(name), table, definition, unique))
 
 
 def drop_index(op: Operations, name: str, table: str) -> None:
@@ -80,6 +83,33 @@ def drop_index(op: Operations, name: str, table: str) -> None:
     Locks the table in SHARE UPDATE EXCLUSIVE.
     """
     collector_of(op).add(IndexDrop(name, table))
+
+
+def create_statistics(op: Operations, name: str, table: str, columns: Sequence[str], kind: _Kept) -> None:
+    """Keep statistics of several columns together, and collect them: CREATE STATISTICS, then ANALYZE of these columns.
+
+    Locks the table in SHARE UPDATE EXCLUSIVE while some of its rows are read.
+
+    Args:
+        op: What the revision was given.
+        name: The statistics object, `st_messages_conversation_user`.
+        table: Its table.
+        columns: Its columns.
+        kind: What is kept.
+
+    """
+    of = identifiers(columns)
+    transact(
+        op,
+        f"create statistics {name} of {table}",
+        f"CREATE STATISTICS IF NOT EXISTS {identifier(short(name))} ({kind}) ON {of} FROM {identifier(table)}",
+        f"ANALYZE {identifier(table)} ({of})",
+    )
+
+
+def drop_statistics(op: Operations, name: str, table: str) -> None:
+    """Drop statistics of several columns, if there are any. Locks the table in SHARE UPDATE EXCLUSIVE for a moment."""
+    transact(op, f"drop statistics {name} of {table}", f"DROP STATISTICS IF EXISTS {identifier(name)}")
 
 
 def add_check(op: Operations, name: str, table: str, condition: str) -> None:
@@ -122,7 +152,7 @@ def add_foreign_key(
         ondelete: What becomes of the row where the other is deleted, `CASCADE`.
 
     """
-    rule = f"FOREIGN KEY ({_identifiers(columns)}) REFERENCES {identifier(target)} ({_identifiers(target_columns)})"
+    rule = f"FOREIGN KEY ({identifiers(columns)}) REFERENCES {identifier(target)} ({identifiers(target_columns)})"
     _add_not_valid(op, name, table, rule + (f" ON DELETE {ondelete}" if ondelete else ""), "f")
     collector_of(op).add(Validation(table, name, target))
 
@@ -133,7 +163,7 @@ def set_not_null(op: Operations, table: str, column: str) -> None:
     Locks the table in ACCESS EXCLUSIVE for two moments, without reading it; in between in SHARE UPDATE EXCLUSIVE.
     """
     # A name of its own, short enough for any table and column; it is gone at the end.
-    name = f"todo_schema_not_null_{table}_{column}".encode()[:_LONGEST_NAME].decode(errors="ignore")
+    name = f"todo_schema_not_null_{table}_{column}".encode()[:LONGEST_NAME].decode(errors="ignore")
     _add_not_valid(op, name, table, f"CHECK ({identifier(column)} IS NOT NULL)", "c")
     collector_of(op).add(Validation(table, name))
     set_ = f"ALTER TABLE {identifier(table)} ALTER COLUMN {identifier(column)} SET NOT NULL"
@@ -157,7 +187,7 @@ def add_unique(op: Operations, name: str, table: str, columns: Sequence[str]) ->
         columns: Its columns; rows that are there already must be unique in them.
 
     """
-    create_index(op, name, table, [identifier(column) for column in _several(columns)], unique=True)
+    create_index(op, name, table, [identifier(column) for column in several(columns)], unique=True)
     add = f"ALTER TABLE {identifier(table)} ADD CONSTRAINT {identifier(name)} UNIQUE USING INDEX {identifier(name)}"
     there = _constraint_query(name, table, "u")
     transact(
@@ -247,30 +277,6 @@ def backfill(
     collector_of(op).add(Backfill(table, dict(set_), where, key, batch))
 
 
-def _several(names: Sequence[str]) -> Sequence[str]:
-    """Return the names. Raises TypeError for one alone, whose letters would be taken for names, and for no text."""
-    if isinstance(names, str):
-        raise TypeError(f"found: {names!r}; needed: a list of columns; write: [{names!r}]")
-    for name in names:
-        if not isinstance(name, str):
-            raise TypeError(f"found: {name!r}; needed: columns as text; write: {str(name)!r}")
-    return names
-
-
-def _short(name: str) -> str:
-    """Return a name that PostgreSQL would not cut off. Raises ValueError for a longer one."""
-    length = len(name.encode())
-    if length > _LONGEST_NAME:
-        raise ValueError(
-            f"found: the name {name!r} of {length} bytes; needed: {_LONGEST_NAME}; write a shorter one"
-        )
-    return name
-
-
-def _identifiers(names: Sequence[str]) -> str:
-    return ", ".join(map(identifier, _several(names)))
-
-
 def _constraint_query(name: str, table: str, kind: str) -> str:
     return f"""SELECT FROM pg_constraint WHERE conname = {literal(name)} AND contype = '{kind}'
            AND conrelid = {literal(identifier(table))}::regclass"""
@@ -278,7 +284,7 @@ def _constraint_query(name: str, table: str, kind: str) -> str:
 
 def _add_not_valid(op: Operations, name: str, table: str, rule: str, kind: str) -> None:
     # One of that name may be there from a run whose rule was another: it goes, which costs no more than adding does.
-    _short(name)
+    short(name)
     alter = f"ALTER TABLE {identifier(table)}"
     dropped = f"""IF EXISTS ({_constraint_query(name, table, kind)}) THEN
         {alter} DROP CONSTRAINT {identifier(name)};

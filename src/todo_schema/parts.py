@@ -101,9 +101,10 @@ class IndexDrop:
         """What it does."""
         return f"drop index {self.name} of {self.table}"
 
-    def statement(self, home: str) -> str:
+    def statement(self, home: str, *, concurrently: bool = True) -> str:
         """Return the statement that drops it, in a schema."""
-        return f"DROP INDEX CONCURRENTLY IF EXISTS {home}{identifier(self.name)}"
+        how = " CONCURRENTLY" if concurrently else ""
+        return f"DROP INDEX{how} IF EXISTS {home}{identifier(self.name)}"
 
 
 @dataclass(frozen=True)
@@ -161,6 +162,9 @@ class Backfill:
         return f"UPDATE {home}{identifier(self.table)} SET {changes} WHERE {bounds} AND ({self.where})"
 
 
+# Makes `updated_at` stay as it is, in a block and for its transaction: what a revision fills in is no user's change.
+BY_A_REVISION = "PERFORM set_config('todo_schema.backfill', 'on', true)"
+
 Part = Transaction | IndexBuild | IndexDrop | Validation | Backfill
 
 
@@ -185,6 +189,21 @@ def scans_of(part: IndexBuild | IndexDrop | Validation | Backfill) -> tuple[str,
         return ()
     target = part.target if isinstance(part, Validation) else None
     return (part.table,) if target in (None, part.table) else (part.table, str(target))
+
+
+def in_place(part: Part, home: str) -> tuple[str, ...]:
+    """Return the statements that do the same in a transaction, to tables in a schema that nobody uses yet."""
+    match part:
+        case IndexBuild():
+            return (part.statement(f"{home}{identifier(part.table)}", concurrently=False),)
+        case IndexDrop():
+            return (part.statement(home, concurrently=False),)
+        case Validation():
+            return (part.statement(home),)
+        case Backfill():
+            return (part.update(home, "true"),)
+        case Transaction():
+            return part.statements
 
 
 def messages_of(part: Part, home: str = "") -> tuple[str, ...]:
@@ -221,6 +240,7 @@ def _backfill_script(part: Backfill, home: str) -> str:
     LOOP
         todo_upper := ({upper_query(part, home, f"todo_last IS NULL OR {key} > todo_last", "todo_stop")});
         EXIT WHEN todo_upper IS NULL;
+        {BY_A_REVISION};
         {part.update(home, f"(todo_last IS NULL OR {key} > todo_last) AND {key} <= todo_upper")};
         COMMIT;
         todo_last := todo_upper;

@@ -127,10 +127,20 @@ class Plan(Report):
         if self.contract:
             lines += ["todo-schema contract would then apply:", *_indented(self.contract)]
         if self.violations is not None:
-            lines += [f"fails  {violation.revision} {violation}" for violation in self.violations]
+            lines += [
+                f"{self._consequence(violation)}  {violation.revision} {violation}"
+                for violation in self.violations
+            ]
             lines += [] if self.violations else ["no rows were found that a revision would fail on"]
         lines += [f"not asked yet  {revision}" for revision in self.unasked]
         return "\n".join(lines)
+
+    def _consequence(self, violation: Violation) -> str:
+        """Say what rows that are in the way come to: a boot needs no deferred revision."""
+        deferred = [step.revision for step in (*self.steps, *self.deferred) if step.deferred]
+        if violation.revision in deferred:
+            return "stays undone"
+        return "stops contract" if line_of(violation.revision) is Line.CONTRACT else "stops upgrade"
 
 
 def _indented(steps: tuple[PlannedStep, ...]) -> list[str]:

@@ -50,7 +50,7 @@ def refuse(
         raise PreflightError(
             f"rows in schema {found.schema} of database {found.database} that revision {first.revision} would fail "
             f"on:{listed}",
-            "none of them; these revisions have changed nothing",
+            "none of them; nothing was changed",
             f"mend or remove what this finds, then call again: {path}{first.query};",
             violations,
         )

@@ -27,6 +27,9 @@ class Fault:
             self.act(connection)
 
 
+_ENDS = ("COMMIT", "ROLLBACK")
+
+
 def moments_of(statements: dict[int, str]) -> list[tuple[int, Moment]]:
     """Before and inside each statement, and after each that ends a transaction.
 
@@ -35,6 +38,28 @@ def moments_of(statements: dict[int, str]) -> list[tuple[int, Moment]]:
     moments: list[tuple[int, Moment]] = []
     for number, sql in statements.items():
         moments += [(number, "before"), (number, "inside")]
-        if sql.startswith(("COMMIT", "ROLLBACK")):
+        if sql.startswith(_ENDS):
             moments.append((number, "after"))
     return moments
+
+
+def some_moments_of(statements: dict[int, str], every: int) -> list[tuple[int, Moment]]:
+    """One of so many moments, all those of what ends a transaction, and at least one of each kind of statement.
+
+    Statements that begin alike are of a kind; a prime number meets different moments of those that come again.
+    """
+    moments = [
+        (number, moment)
+        for place, (number, moment) in enumerate(moments_of(statements))
+        if place % every == 0 or statements[number].startswith(_ENDS)
+    ]
+    met = {_kind(statements[number]) for number, _ in moments}
+    for number, sql in statements.items():
+        if _kind(sql) not in met:
+            met.add(_kind(sql))
+            moments.append((number, "inside"))
+    return moments
+
+
+def _kind(sql: str) -> str:
+    return "".join(sql.split())[:40]

@@ -36,17 +36,24 @@ async def fill(url: str) -> None:
             session.add_all([ann, ben])
             await session.flush()
             talks = [Conversation(user_id=user.id, updated_at=PRECISE) for user in (ann, ann, ben)]
+            talks[0].title = "a title: é 🦄"
             session.add_all(talks)
             await session.flush()
+            payloads = {"tool": {"tool_calls": [{"text": AWKWARD[2]}]}, "assistant": {}}
             for (text, role), talk in zip(product(AWKWARD, ROLES), cycle(talks), strict=False):
-                session.add(Message(conversation_id=talk.id, user_id=talk.user_id, role=role, content=text))
+                saying = {"role": role, "content": text, "payload": payloads.get(role)}
+                session.add(Message(conversation_id=talk.id, user_id=talk.user_id, **saying))
             tasks = [
                 Task(
                     user_id=ann.id, title=f"{number} {text[:99]}", description=text, completed=number % 2 == 0
                 )
                 for number, text in enumerate(AWKWARD)
             ]
-            session.add_all([*tasks, Task(user_id=ben.id, title="no description", created_at=PRECISE)])
+            for task in tasks[:3]:
+                task.due_at, task.priority = LATE, 9
+            done = Task(user_id=ben.id, title="done", completed=True, completed_at=PRECISE)
+            plain = Task(user_id=ben.id, title="no description", created_at=PRECISE)
+            session.add_all([*tasks, done, plain])
         async with sessions.begin() as session:
             # The database must not give their numbers to others, ever: it remembers the last one.
             last = [Task(user_id=ben.id, title="soon forgotten") for _ in range(3)]

@@ -249,3 +249,5 @@ def every_operation(op: Operations) -> None:
     operations.add_unique(op, "uq_a", "t", ["a"])
     operations.create_index(op, "ix_x", "t", ["x DESC"], unique=True, where="a > 0", include=["b"])
     operations.drop_index(op, "ix_c", "t")
+    operations.create_statistics(op, "st_x", "t", ["a", "b"], "dependencies")
+    operations.drop_statistics(op, "st_t", "t")

@@ -28,15 +28,15 @@ with given_server(sys.argv[1]) as server:
 # A column that no revision of ours will ever add.
 COLUMN = "throwaway_note"
 
+# What the contract step of tests drops: a column, and with it the rule that it has.
+DROPPED = "description"
+DROPPED_RULE = f'CheckConstraint("length({DROPPED}) <= 16384", name="ck_tasks_{DROPPED}_length")'
+
 # In the models of a package that no longer uses the dropped column: (file, text, text to put there instead).
-WITHOUT_DESCRIPTION = (
-    "models.py",
-    """    description: str | None = Field(
-        default=None, sa_type=Text, sa_column_kwargs={"comment": "More about it, or null."}
-    )
-""",
-    "",
-)
+WITHOUT_DESCRIPTION = [
+    ("models.py", f'    {DROPPED}: str | None = optional(Text, "More about it, or null.")\n', ""),
+    ("models.py", f"        {DROPPED_RULE},\n", ""),
+]
 
 # A revision that nobody has released, for tests of what happens after the head: {name of the file: its text}.
 NEXT_REVISION = {
@@ -69,7 +69,6 @@ def downgrade(op: Operations) -> None:
 
 
 # The contract step after it: only packages below the next schema version still read `description`.
-DROPPED = "description"
 # Where it stands in its line: the first names the line.
 BELOW_CONTRACT = (
     f'down_revision = "{CONTRACTS[-1]}"' if CONTRACTS else 'down_revision = None\nbranch_labels = "contract"'
@@ -99,9 +98,16 @@ def upgrade(op: Operations) -> None:
 
 
 def downgrade(op: Operations) -> None:
-    """Add the column again, with its comment."""
+    """Add the column again, with its rule and its comment."""
     op.add_column(
-        "tasks", sa.Column("{DROPPED}", sa.Text(), nullable=True, comment="More about it, or null.")
+        "tasks",
+        sa.Column(
+            "{DROPPED}",
+            sa.Text(),
+            sa.{DROPPED_RULE},
+            nullable=True,
+            comment="More about it, or null.",
+        ),
     )
 '''
 }

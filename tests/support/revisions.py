@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from todo_schema import SCHEMA_VERSION, history, revisions
 from todo_schema.compatibility import Line, revision_at
-from todo_schema.parts import Backfill, Transaction, fit_one_transaction
+from todo_schema.parts import Backfill, fit_one_transaction
 from todo_schema.unfinished import part_action
 
 # Each in order: what a run from empty to the head applies.
@@ -35,14 +35,7 @@ def in_one(revision: str, *, downward: bool = False) -> bool:
 
 def upgraded(applied: Sequence[str] = REVISIONS) -> Rows:
     """Revision and action of each row of the history that expand revisions leave in new tables."""
-    rows: Rows = []
-    for revision in applied:
-        if not in_one(revision):
-            last_too = not isinstance(revisions.parts(revision)[-1], Transaction)
-            parts = _parts(revision, downward=False)
-            rows += parts if last_too else parts[:-1]
-        rows.append((revision, "upgrade"))
-    return rows
+    return [(revision, "upgrade") for revision in applied]
 
 
 def downgraded(undone: Sequence[str] = REVISIONS[::-1]) -> Rows:
@@ -53,18 +46,10 @@ def downgraded(undone: Sequence[str] = REVISIONS[::-1]) -> Rows:
         if in_one(revision, downward=True):
             rows.append(below)
         else:
-            rows += [(revision, "undo"), below, *_parts(revision, downward=True), (revision, "undone")]
+            parts = revisions.parts(revision, downward=True)
+            rows += [(revision, "undo"), below]
+            for number, part in enumerate(parts, start=1):
+                filled = 0 if isinstance(part, Backfill) else None
+                rows.append((revision, part_action(number, len(parts), downward=True, rows=filled)))
+            rows.append((revision, "undone"))
     return rows
-
-
-def _parts(revision: str, *, downward: bool) -> Rows:
-    parts = revisions.parts(revision, downward=downward)
-    return [
-        (
-            revision,
-            part_action(
-                number, len(parts), downward=downward, rows=0 if isinstance(part, Backfill) else None
-            ),
-        )
-        for number, part in enumerate(parts, start=1)
-    ]

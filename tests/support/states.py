@@ -6,10 +6,10 @@ from typing import Any
 from tests.support.processes import run_python
 from tests.support.revisions import CONTRACT, CONTRACTS, NEXT, NEXT_VERSION
 from tests.support.servers import execute
-from todo_schema import State
+from todo_schema import SCHEMA_VERSION, State, catalog
 from todo_schema.compatibility import BOOKKEEPING_TABLES, ENTITY_TABLES
 
-ALTERED = "ALTER TABLE messages ALTER content TYPE varchar(99)"
+ALTERED = "ALTER TABLE messages ALTER content DROP NOT NULL"
 NO_ROW = "DELETE FROM todo_schema_version"
 AHEAD = f"UPDATE todo_schema_version SET version_num = '{NEXT}'"
 FLOOR = (
@@ -27,6 +27,14 @@ STATES = {
     State.UNVERSIONED: NO_ROW,
     State.EMPTY: f"DROP TABLE {', '.join(sorted(ENTITY_TABLES | BOOKKEEPING_TABLES))}",
 }
+
+
+def index_of(table: str) -> str:
+    """The name of an index of a table, as the head has it."""
+    prefix = f"index {table}."
+    return min(
+        name.removeprefix(prefix) for name in catalog.expected(SCHEMA_VERSION) if name.startswith(prefix)
+    )
 
 
 def rows(

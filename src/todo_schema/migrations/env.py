@@ -1,7 +1,7 @@
 """What `alembic revision --autogenerate` and `alembic check` run in a checkout. Nothing else runs it.
 
-    alembic revision --autogenerate -m "add note" --rev-id 002
-    alembic revision --autogenerate -m "drop note" --rev-id c001
+    alembic revision --autogenerate -m "add note" --rev-id 017
+    alembic revision --autogenerate -m "drop note" --rev-id c002
 
 compares the models with a database that the revisions of both lines made: a throw-away PostgreSQL from the extra
 `embedded`, or a scratch database of the author's, `alembic -x url=postgresql://… revision …`, which is taken to both
@@ -19,7 +19,15 @@ from alembic.util import CommandError
 from sqlalchemy import NullPool, TypeDecorator, create_engine
 
 from todo_schema import contract, embedded, revisions, upgrade
-from todo_schema.compatibility import BASE, SCHEMA_VERSION, VERSION_TABLE, Line, line_of, number_of
+from todo_schema.compatibility import (
+    BASE,
+    SCHEMA_VERSION,
+    VERSION_TABLE,
+    Line,
+    line_of,
+    number_of,
+    revision_at,
+)
 from todo_schema.models import TodoBase
 from todo_schema.urls import DatabaseUrl
 
@@ -28,6 +36,9 @@ def main() -> None:
     """Compare the models with a database at the heads of both lines."""
     if context.is_offline_mode():
         raise CommandError("the script for psql comes from: todo-schema sql")
+    # Of `alembic revision` alone: `alembic check` writes no file.
+    if hasattr(context.config.cmd_opts, "rev_id"):
+        _require_next(context.config.cmd_opts.rev_id)
     newest = number_of(revisions.of(Line.EXPAND)[-1].revision)
     if newest > SCHEMA_VERSION:
         raise CommandError(
@@ -62,6 +73,20 @@ def _database() -> Iterator[str]:
     else:
         with embedded.postgres() as url:
             yield url
+
+
+def _require_next(asked: str | None) -> None:
+    """Raise unless the revision that is asked for is the next of its line: one that is there would be overwritten."""
+    expand, narrow = (revision_at(line, len(revisions.of(line)) + 1) for line in Line)
+    if asked in (expand, narrow):
+        return
+    there = [revision for line in Line for revision in revisions.of(line) if revision.revision == asked]
+    found = (
+        f"revision {asked} is there: edit its file"
+        if there
+        else f"revision {asked or 'without an ID'} is not next"
+    )
+    raise CommandError(f'{found}, or: make revision ID={expand} M="what it does", or ID={narrow} to contract')
 
 
 def _put_in_line(_context: Any, _heads: Any, directives: list[MigrationScript]) -> None:
