@@ -1,4 +1,4 @@
-"""Draws the tables as the README shows them, from the models."""
+"""Draws the tables as the README and docs/schema.md show them, from the models."""
 
 from pathlib import Path
 
@@ -8,7 +8,8 @@ from sqlalchemy.dialects import postgresql
 from todo_schema.compatibility import ENTITY_TABLES
 from todo_schema.models import TodoBase
 
-README = Path(__file__).parent.parent / "README.md"
+_ROOT = Path(__file__).parent.parent
+PAGES = (_ROOT / "README.md", _ROOT / "docs" / "schema.md")
 BEGIN, END = "```mermaid\n", "```\n"
 
 
@@ -22,29 +23,35 @@ def diagram() -> str:
     return "\n".join(lines) + "\n"
 
 
-def drawn() -> str:
-    """Return the diagram that the README has."""
-    return README.read_text(encoding="utf-8").split(BEGIN, 1)[1].split(END, 1)[0]
+def drawn(page: Path) -> str:
+    """Return the diagram that a page has."""
+    return page.read_text(encoding="utf-8").split(BEGIN, 1)[1].split(END, 1)[0]
 
 
 def _relations(table: Table) -> list[str]:
     keys = [item for item in table.constraints if isinstance(item, ForeignKeyConstraint)]
     return sorted(
-        f"    {key.referred_table.name} ||--o{{ {table.name} : {key.column_keys[0]}" for key in keys
+        f'    {key.referred_table.name} ||--o{{ {table.name} : "{", ".join(key.column_keys)}"' for key in keys
     )
 
 
 def _columns(table: Table) -> list[str]:
-    references = {column for key in table.foreign_keys for column in [key.parent.name]}
+    references = {key.parent.name for key in table.foreign_keys}
     return [
-        f"{column.type.compile(postgresql.dialect()).split(' ')[0].lower()} {column.name}"
+        f"{_type(column.type.compile(postgresql.dialect()))} {column.name}"
         + (" PK" if column.primary_key else " FK" if column.name in references else "")
         for column in table.columns
-        if column.name not in {"created_at", "updated_at"}  # they would be a third of the picture
+        if column.name not in {"created_at", "updated_at"}  # they would be a quarter of the picture
     ]
 
 
+def _type(compiled: str) -> str:
+    # Mermaid takes one word.
+    return compiled.lower().replace("timestamp with time zone", "timestamptz")
+
+
 if __name__ == "__main__":
-    before, rest = README.read_text(encoding="utf-8").split(BEGIN, 1)
-    after = rest.split(END, 1)[1]
-    README.write_text(before + BEGIN + diagram() + END + after, encoding="utf-8")
+    for page in PAGES:
+        before, rest = page.read_text(encoding="utf-8").split(BEGIN, 1)
+        after = rest.split(END, 1)[1]
+        page.write_text(before + BEGIN + diagram() + END + after, encoding="utf-8")

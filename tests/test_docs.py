@@ -6,24 +6,36 @@ import textwrap
 from pathlib import Path
 
 import pytest
+import sqlalchemy.exc
 import typer
 
 import todo_schema
 from tests.support.processes import CHECKOUT
 from tests.support.revision_rules import RevisionFile
-from todo_schema import State, operations
+from todo_schema import SCHEMA_VERSION, Revision, State, catalog, history, operations
 from todo_schema.cli import app
 
 PAGES = [*sorted((CHECKOUT / "docs").glob("*.md")), CHECKOUT / "README.md"]
+CHANGELOG = CHECKOUT / "CHANGELOG.md"
+SCHEMA = (CHECKOUT / "docs" / "schema.md").read_text(encoding="utf-8")
+HEAD = catalog.expected(SCHEMA_VERSION)
 COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 
 
-@every_page
-def test_each_link_leads_to_a_file(page: Path):
-    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text(encoding="utf-8"))
-    assert [link for link in links if not (page.parent / link).exists()] == []
+@pytest.mark.parametrize("page", [*PAGES, CHANGELOG], ids=lambda page: page.name)
+def test_each_link_leads_to_a_file_and_a_heading(page: Path):
+    for link, heading in re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", page.read_text(encoding="utf-8")):
+        target = page.parent / link if link else page
+        assert target.exists(), link
+        assert not heading or heading in headings(target), heading
+
+
+def headings(page: Path) -> set[str]:
+    """The anchors of a page, as GitHub makes them."""
+    titles = re.findall(r"^#+ (.*)", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles}
 
 
 @every_page
@@ -31,9 +43,14 @@ def test_each_error_and_each_function_that_is_named_is_public(page: Path):
     text = page.read_text(encoding="utf-8")
     errors = set(re.findall(r"\b[A-Z]\w+Error\b", text))
     functions = set(
-        re.findall(r"`(upgrade|check|wait|status|clients|contract|downgrade|stamp|session_factory)\b", text)
+        re.findall(
+            r"`(upgrade|check|wait|status|clients|contract|downgrade|stamp|session_factory"
+            r"|append_\w+|messages_\w+|newest_\w+|\w+_by_email)\b(?!\.)",
+            text,
+        )
     )
-    assert (errors | functions) - set(todo_schema.__all__) == set()
+    assert errors - set(todo_schema.__all__) - set(dir(sqlalchemy.exc)) == set()
+    assert functions - set(todo_schema.__all__) == set()
 
 
 @every_page
@@ -63,7 +80,7 @@ def test_the_revision_on_the_page_keeps_the_rules_of_revisions(tmp_path: Path):
     (code,) = (
         block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "down_revision" in block
     )
-    path = tmp_path / "004_tasks_newest_first.py"
+    path = tmp_path / "017_tasks_by_due.py"
     path.write_text(code, encoding="utf-8")
     assert list(RevisionFile(path).problems_of_form()) == []
 
@@ -72,3 +89,79 @@ def test_code_on_the_pages_is_python():
     for page in PAGES:
         for block in re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
             ast.parse(f"async def block():\n{textwrap.indent(block, '    ')}")
+
+
+def facts(*kinds: str) -> dict[str, str]:
+    """The facts of the newest schema version that are of some kinds, by their own names."""
+    found = ([*name.split(" ", 1), value] for name, value in HEAD.items())
+    return {name.rsplit(".")[-1]: value for kind, name, value in found if kind in kinds}
+
+
+def test_the_page_of_the_schema_names_what_there_is_and_nothing_that_is_not():
+    named = set(re.findall(r"\b(?:(?:ck|fk|ix|pk|st|tg|uq)_\w+|todo_schema_\w+\(\))", SCHEMA))
+    assert named == set(facts("constraint", "function", "index", "statistics", "trigger"))
+
+
+def test_the_page_of_the_schema_has_each_table_with_each_column_its_null_and_its_default():
+    said = {}
+    for table, rows in re.findall(r"^### (\w+)\n(.*?)(?=^##)", SCHEMA, re.MULTILINE | re.DOTALL):
+        for name, null, default in re.findall(r"^\| `(\w+)` \| (\w* ?)\| ([^|]*?) ?\|", rows, re.MULTILINE):
+            said[f"{table}.{name}"] = (null == "yes ", default.strip("`"))
+    columns = {
+        name.removeprefix("column "): value for name, value in HEAD.items() if name.startswith("column ")
+    }
+    assert said == {
+        name: (
+            "not null" not in value,
+            "identity" if "identity" in value else value.partition(" default ")[2],
+        )
+        for name, value in columns.items()
+    }
+
+
+def test_the_page_of_the_schema_says_what_each_index_is_on():
+    said = dict(re.findall(r"^\| `((?:ix|pk|uq)_\w+)` \| `(\([^`]+)` \|", SCHEMA, re.MULTILINE))
+    # Of the tables that services use: those of our bookkeeping are among the rules.
+    there = facts("index") | {
+        name: rule
+        for name, rule in facts("constraint").items()
+        if name.startswith(("pk_", "uq_")) and "todo_schema" not in name
+    }
+    assert set(said) == set(there)
+    assert {name: on for name, on in said.items() if not there[name].endswith(on)} == {}
+
+
+def test_the_page_of_the_schema_names_statements_that_say_they_are_served_by_that_index():
+    served = {
+        (index, name)
+        for index, statements in re.findall(
+            r"^\| `((?:ix|uq)_\w+)` \| `\(.*?` \| (.*) \|$", SCHEMA, re.MULTILINE
+        )
+        for name in re.findall(r"`((?:newest|messages|user)_\w+)`", statements)
+    }
+    statements = {name for name in todo_schema.__all__ if re.match(r"(?:newest|messages|user)_", name)}
+    assert {name for _, name in served} == statements
+    for index, name in served:
+        assert index in str(getattr(todo_schema, name).__doc__), (index, name)
+
+
+# What the CHANGELOG says of each revision, in this order.
+SAID = (
+    r"(Before|After) the code",
+    r"Locks ",
+    r"[Oo]lder packages",
+    r"Going back",
+    r"`todo-schema (upgrade|contract|plan)\b",
+)
+
+
+@pytest.mark.parametrize("revision", history(), ids=lambda revision: revision.revision)
+def test_the_changelog_says_of_each_revision_the_same_facts_in_order(revision: Revision):
+    headed = f"- `{revision.revision}` *{revision.summary}.*"
+    _, found, rest = CHANGELOG.read_text(encoding="utf-8").partition(headed)
+    assert found, headed
+    entry = re.split(r"^(?:- |#)", rest, maxsplit=1, flags=re.MULTILINE)[0]
+    assert re.search(".*".join(SAID), entry, re.DOTALL), entry
+    assert (": deferred" in entry) == (revision.deferred is not None)
+    stated = re.search(r"for more than (\d+) ms in a first try", " ".join(revision.details.split()))
+    assert not stated or f"At most {stated[1]} ms in a first try; measured " in entry, entry
