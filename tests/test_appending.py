@@ -5,6 +5,7 @@ import math
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from functools import reduce
 from typing import Annotated
 
 import httpx
@@ -32,6 +33,7 @@ from todo_schema import (
 )
 
 WAITING = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+DEEP = reduce(lambda inner, _: [inner], range(100_000), [])
 
 
 @pytest.fixture
@@ -75,7 +77,7 @@ async def test_messages_are_returned_and_read_back_in_the_order_given(factory, t
         MessageCreate(role="system", content="ß" * 10_485_760),
     ]
     async with factory.begin() as session:
-        written = await append_messages(session, talk.user_id, talk.id, asked)
+        written = await append_messages(session, talk.user_id, talk.id, iter(asked))
     async with factory() as session:
         found = (await session.exec(messages_after(talk.user_id, talk.id))).all()
         # No payload is null, and not the null of JSON.
@@ -124,6 +126,7 @@ async def test_no_messages_append_nothing_move_nothing_and_ask_nothing(factory, 
         with statements(factory) as sent:
             assert await append_messages(session, talk.user_id, talk.id, []) == []
             assert await append_messages(session, uuid.uuid4(), uuid.uuid4(), ()) == []
+            assert await append_messages(session, talk.user_id, talk.id, iter(())) == []
     assert sent == []
     async with factory() as session:
         assert (await session.get_one(Conversation, talk.id)).updated_at == talk.updated_at
@@ -156,6 +159,7 @@ async def test_who_began_first_and_waited_for_another_writer_moves_the_conversat
         await first.commit()
         (message,) = await appending
         assert late.created_at < loaded.updated_at < message.created_at
+        assert late.id < message.id
         await second.commit()
     assert await contents(factory, talk) == ["first", "first again", "second"]
 
@@ -251,22 +255,26 @@ async def test_a_named_schema_is_appended_to_whatever_the_search_path_says(serve
         ({"role": "user", "content": "Hi", "payload": {"a": math.nan}}, "payload"),
         ({"role": "user", "content": "Hi", "payload": {"a": uuid.UUID(int=1)}}, "payload"),
         ({"role": "user", "content": "Hi", "payload": {"a": "\ud83d"}}, "payload"),
+        ({"role": "user", "content": "Hi", "payload": {"a": DEEP}}, "payload"),
         ({"role": "user", "content": "Hi", "created_at": "2026-01-01T12:00:00Z"}, "created_at"),
     ],
 )
-def test_what_the_database_would_refuse_or_nobody_would_keep_is_refused_by_the_name_of_its_field(
-    fields, named
-):
+def test_what_the_database_would_refuse_or_drop_is_refused_by_the_name_of_its_field(fields, named):
     with pytest.raises(ValidationError) as caught:
         MessageCreate(**fields)
     assert [error["loc"] for error in caught.value.errors()] == [(named,)]
 
 
-async def test_what_is_no_message_create_is_told_by_its_type(factory, talk):
+async def test_what_is_no_message_create_is_told_and_what_lacks_a_field_moves_nothing(factory, talk):
     for wrong in ({"role": "user", "content": "x"}, Message(role="user", content="x")):
         async with factory() as session:
             with pytest.raises(TypeError, match=f"type {type(wrong).__name__}\\b.*\n.*MessageCreate"):
                 await append_messages(session, talk.user_id, talk.id, [wrong])
+    async with factory.begin() as session:
+        with statements(factory) as sent, pytest.raises(AttributeError, match="content"):
+            unchecked = MessageCreate.model_construct(role="user")
+            await append_messages(session, talk.user_id, talk.id, [*said("Hi"), unchecked])
+    assert sent == []
 
 
 async def test_fastapi_takes_messages_as_a_body_and_answers_422_for_what_is_wrong(factory, talk):
@@ -281,15 +289,11 @@ async def test_fastapi_takes_messages_as_a_body_and_answers_422_for_what_is_wron
         return written
 
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://service") as client:
-        answer = await client.post(
-            "/messages", json=[{"role": "user", "content": "Hi", "payload": {"a": [1]}}]
-        )
+        right = {"role": "user", "content": "Hi", "payload": {"a": [1]}}
+        answer = await client.post("/messages", json=[right])
         assert answer.status_code == 200, answer.text
         assert [(m["content"], m["payload"]) for m in answer.json()] == [("Hi", {"a": [1]})]
-        for wrong in (
-            {"role": "robot", "content": "Hi"},
-            {"role": "user", "content": "a\0"},
-            {"role": "user"},
-        ):
+        robot = {"role": "robot", "content": "Hi"}
+        for wrong in (robot, {"role": "user", "content": "a\0"}, {"role": "user"}):
             assert (await client.post("/messages", json=[wrong])).status_code == 422
     assert await contents(factory, talk) == ["Hi"]

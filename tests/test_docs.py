@@ -12,7 +12,21 @@ import typer
 import todo_schema
 from tests.support.processes import CHECKOUT
 from tests.support.revision_rules import RevisionFile
-from todo_schema import SCHEMA_VERSION, Revision, State, catalog, history, operations
+from tests.support.rows_to_break import BENS, EXISTING
+from tests.support.servers import execute
+from tests.support.states import with_package
+from todo_schema import (
+    SCHEMA_VERSION,
+    Revision,
+    State,
+    catalog,
+    check,
+    history,
+    operations,
+    plan,
+    status,
+    upgrade,
+)
 from todo_schema.cli import app
 
 PAGES = [*sorted((CHECKOUT / "docs").glob("*.md")), CHECKOUT / "README.md"]
@@ -99,7 +113,9 @@ def facts(*kinds: str) -> dict[str, str]:
 
 def test_the_page_of_the_schema_names_what_there_is_and_nothing_that_is_not():
     named = set(re.findall(r"\b(?:(?:ck|fk|ix|pk|st|tg|uq)_\w+|todo_schema_\w+\(\))", SCHEMA))
-    assert named == set(facts("constraint", "function", "index", "statistics", "trigger"))
+    there = set(facts("constraint", "function", "index", "statistics", "trigger"))
+    assert there - named == set(), "docs/schema.md does not say what these are for"
+    assert named - there == set(), "docs/schema.md names what is not there"
 
 
 def test_the_page_of_the_schema_has_each_table_with_each_column_its_null_and_its_default():
@@ -110,13 +126,14 @@ def test_the_page_of_the_schema_has_each_table_with_each_column_its_null_and_its
     columns = {
         name.removeprefix("column "): value for name, value in HEAD.items() if name.startswith("column ")
     }
-    assert said == {
+    there = {
         name: (
             "not null" not in value,
             "identity" if "identity" in value else value.partition(" default ")[2],
         )
         for name, value in columns.items()
     }
+    assert said == there, "the tables of docs/schema.md: column, null, default"
 
 
 def test_the_page_of_the_schema_says_what_each_index_is_on():
@@ -127,8 +144,9 @@ def test_the_page_of_the_schema_says_what_each_index_is_on():
         for name, rule in facts("constraint").items()
         if name.startswith(("pk_", "uq_")) and "todo_schema" not in name
     }
-    assert set(said) == set(there)
-    assert {name: on for name, on in said.items() if not there[name].endswith(on)} == {}
+    assert set(said) == set(there), "the table of indexes in docs/schema.md"
+    wrong = {name: on for name, on in said.items() if not there[name].endswith(on)}
+    assert wrong == {}, "the table of indexes in docs/schema.md"
 
 
 def test_the_page_of_the_schema_names_statements_that_say_they_are_served_by_that_index():
@@ -140,9 +158,53 @@ def test_the_page_of_the_schema_names_statements_that_say_they_are_served_by_tha
         for name in re.findall(r"`((?:newest|messages|user)_\w+)`", statements)
     }
     statements = {name for name in todo_schema.__all__ if re.match(r"(?:newest|messages|user)_", name)}
-    assert {name for _, name in served} == statements
+    assert {name for _, name in served} == statements, "what indexes serve, in docs/schema.md"
     for index, name in served:
-        assert index in str(getattr(todo_schema, name).__doc__), (index, name)
+        said = str(getattr(todo_schema, name).__doc__)
+        assert index in said, f"docs/schema.md says that {index} serves {name}, whose docstring does not"
+
+
+# Two pairs of users with one address each, a message of the wrong one, and a text of each kind that is too long; by
+# 0.1. The younger of the second pair has everything that a user can have.
+BROKEN = f"""{EXISTING};
+INSERT INTO users (id, email, created_at) VALUES (gen_random_uuid(), 'ANN@example.com', 'infinity'),
+    (gen_random_uuid(), 'Ben@example.com', '-infinity'), (gen_random_uuid(), 'Eve@example.com', now());
+INSERT INTO messages (id, conversation_id, user_id, role, content)
+    SELECT gen_random_uuid(), '{BENS}', id, 'user', repeat('é', 10485761) FROM users WHERE email = 'Eve@example.com';
+INSERT INTO messages (id, conversation_id, user_id, role, content)
+    SELECT gen_random_uuid(), id, user_id, 'user', 'mine' FROM conversations WHERE id = '{BENS}';
+INSERT INTO tasks (user_id, title, description)
+    SELECT id, repeat('é', 1025), repeat('é', 16385) FROM users WHERE email IN ('ANN@example.com', 'ben@example.com')"""
+
+
+def test_the_sql_on_the_page_puts_rows_of_0_1_right_and_the_upgrade_goes_through(
+    database: str, old_package: Path
+):
+    with_package(old_package, "t.upgrade(url)", database)
+    execute(database, BROKEN)
+    found = plan(database, preflight=True)
+    assert {row.revision for row in found.violations} == {"005", "009", "011"}
+    _, _, section = SCHEMA.partition("\n## Putting rows of 0.1 right\n")
+    for block in re.findall(r"```sql\n(.*?)```", section.partition("\n## ")[0], re.DOTALL):
+        execute(database, block)
+    upgrade(database)
+    assert (status(database).deferred, check(database, deep=True)) == ((), State.CURRENT)
+    users = "SELECT email FROM users ORDER BY lower(email)"
+    assert execute(database, users) == [("ann@example.com",), ("Ben@example.com",), ("Eve@example.com",)]
+    owned = "SELECT email, count(*) FROM users JOIN {} t ON t.user_id = users.id GROUP BY email ORDER BY lower(email)"
+    assert {
+        table: execute(database, owned.format(table)) for table in ("conversations", "messages", "tasks")
+    } == {
+        "conversations": [("ann@example.com", 1), ("Ben@example.com", 1)],
+        "messages": [("ann@example.com", 1), ("Ben@example.com", 2)],
+        "tasks": [("ann@example.com", 2), ("Ben@example.com", 1)],
+    }
+    kept = "SELECT place, length(text) FROM long_texts ORDER BY 1"
+    assert execute(database, kept) == [
+        ("messages.content", 10_485_761),
+        *[("tasks.description", 16_385)] * 2,
+        *[("tasks.title", 1025)] * 2,
+    ]
 
 
 # What the CHANGELOG says of each revision, in this order.
@@ -161,7 +223,17 @@ def test_the_changelog_says_of_each_revision_the_same_facts_in_order(revision: R
     _, found, rest = CHANGELOG.read_text(encoding="utf-8").partition(headed)
     assert found, headed
     entry = re.split(r"^(?:- |#)", rest, maxsplit=1, flags=re.MULTILINE)[0]
-    assert re.search(".*".join(SAID), entry, re.DOTALL), entry
-    assert (": deferred" in entry) == (revision.deferred is not None)
+    place = 0
+    for fact in SAID:
+        said = re.compile(fact).search(entry, place)
+        assert said, (
+            f"CHANGELOG.md says nothing like {fact!r} of {revision.revision}, or not in its place:\n{entry}"
+        )
+        place = said.end()
+    deferred = revision.deferred is not None
+    assert (": deferred" in entry) == deferred, (
+        f"CHANGELOG.md, {revision.revision}: is it deferred? {deferred}"
+    )
     stated = re.search(r"for more than (\d+) ms in a first try", " ".join(revision.details.split()))
-    assert not stated or f"At most {stated[1]} ms in a first try; measured " in entry, entry
+    bound = f"At most {stated[1]} ms in a first try; measured " if stated else ""
+    assert bound in entry, f"CHANGELOG.md does not say of {revision.revision}: {bound}"

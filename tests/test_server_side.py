@@ -1,6 +1,7 @@
 """What the tables need beside themselves is made with them, where a service's tests make the tables."""
 
-from sqlalchemy import NullPool
+import pytest
+from sqlalchemy import NullPool, create_mock_engine
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlmodel import Session, SQLModel
 
@@ -12,6 +13,9 @@ from todo_schema import User, check, upgrade
 from todo_schema.compatibility import BOOKKEEPING_TABLES, ENTITY_TABLES
 
 OURS = [SQLModel.metadata.tables[name] for name in sorted(ENTITY_TABLES | BOOKKEEPING_TABLES)]
+
+FUNCTIONS = """SELECT DISTINCT quote_ident(nspname) FROM pg_proc JOIN pg_namespace n ON n.oid = pronamespace
+    WHERE proname LIKE 'todo\\_schema\\_%'"""
 
 
 def create_all(url: str) -> None:
@@ -79,6 +83,45 @@ def test_create_all_makes_them_in_the_schema_that_a_translate_map_says(database:
             session.commit()
         SQLModel.metadata.drop_all(engine, tables=OURS)
     assert execute(database, "SELECT FROM pg_tables WHERE schemaname IN ('public', 'My todo')") == []
+
+
+# Each statement alone, as one transaction, and where a name without its schema is nobody's.
+@pytest.mark.parametrize("isolation", ["AUTOCOMMIT", "READ COMMITTED"])
+@pytest.mark.parametrize("path", ["''", "public"])
+@pytest.mark.parametrize("home", ["todo", 'My "100%" todo.'])
+def test_a_translate_map_says_it_whatever_the_search_path_and_the_isolation(
+    database: str, finished_database: str, isolation: str, path: str, home: str
+):
+    quoted = home if home.isidentifier() else '"' + home.replace('"', '""') + '"'
+    execute(database, f"ALTER DATABASE {database_name(database)} SET search_path = {path}")
+    execute(database, f"CREATE SCHEMA {quoted}")
+    engine = engine_of(database).execution_options(
+        schema_translate_map={None: home}, isolation_level=isolation
+    )
+    for _ in range(2):
+        SQLModel.metadata.create_all(engine, tables=OURS)
+    assert facts(database, home) == facts(finished_database)
+    assert execute(database, FUNCTIONS) == [(quoted,)]
+    # Nobody's path is changed: not within the transaction, and not behind it.
+    with engine.connect() as connection:
+        before = connection.exec_driver_sql("SHOW search_path").scalar_one()
+        SQLModel.metadata.drop_all(connection, tables=OURS)
+        SQLModel.metadata.create_all(connection, tables=OURS)
+        assert connection.exec_driver_sql("SHOW search_path").scalar_one() == before
+
+
+def test_what_only_prints_the_statements_prints_them_without_a_schema():
+    printed: list[str] = []
+    engine = create_mock_engine(
+        "postgresql://", lambda made, *_, **__: printed.append(str(made.compile(dialect=engine.dialect)))
+    )
+    SQLModel.metadata.create_all(engine, tables=OURS, checkfirst=False)
+    ours = [statement for statement in printed if "todo_schema_" in statement or "st_messages" in statement]
+    assert any(statement.startswith("CREATE OR REPLACE FUNCTION todo_schema_uuid7()") for statement in ours)
+    assert any("EXECUTE FUNCTION todo_schema_touch()" in statement for statement in ours)
+    assert any("CREATE STATISTICS st_messages_conversation_user" in statement for statement in ours)
+    assert any("DEFAULT todo_schema_uuid7()" in statement for statement in ours)
+    assert not any("search_path" in statement for statement in printed)
 
 
 def test_create_all_makes_them_in_the_schema_of_the_search_path(database: str, finished_database: str):

@@ -164,6 +164,14 @@ async def test_a_user_is_found_by_the_address_however_its_letters_are_written(fa
         assert (await session.exec(user_by_email(f"x{written}"))).one_or_none() is None
 
 
+@pytest.mark.parametrize("written", ["User7@Example.com\0", "\0", "user7@example.com\ud83d", "\udc80"])
+async def test_a_text_that_the_database_cannot_hold_is_nobodys_address(factory, filled, written):
+    async with factory() as session:
+        assert (await session.exec(user_by_email(written))).one_or_none() is None
+        # The transaction goes on.
+        assert (await session.exec(user_by_email("user7@example.com"))).one()
+
+
 def plan(filled: Filled, statement: Any, mode: str) -> str:
     """What PostgreSQL does, with its own decision for the values at hand, or the one for any."""
     compiled = statement.compile(dialect=asyncpg.dialect())
@@ -226,9 +234,10 @@ PAGES = [
 
 
 @pytest.mark.parametrize("page", PAGES)
-@pytest.mark.parametrize("limit", [0, -1, 1001])
-def test_a_limit_is_between_1_and_1000(page, limit):
-    with pytest.raises(ValueError, match=rf"found: limit={limit}\nneeded: 1 to 1000\ncure: "):
+@pytest.mark.parametrize("limit", [0, -1, 1001, True, 10.0, 2.5, "10", None])
+def test_a_limit_is_a_whole_number_from_1_to_1000(page, limit):
+    said = re.escape(f"found: limit={limit!r}\nneeded: an int from 1 to 1000\ncure: ")
+    with pytest.raises(ValueError, match=said):
         page(limit=limit)
     page(limit=1)
     page(limit=1000)

@@ -5,7 +5,7 @@ There is no `from __future__ import annotations` here: SQLModel reads the annota
 
 import json
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any, Literal
 
 from pydantic import field_validator
@@ -49,7 +49,7 @@ class MessageCreate(SQLModel):
         try:
             text = json.dumps(payload, allow_nan=False, ensure_ascii=False)
             text.encode()  # half a surrogate pair is no character
-        except (TypeError, ValueError) as error:
+        except (RecursionError, TypeError, ValueError) as error:
             raise ValueError(f"not JSON: {error}") from None
         # Without the backslashes that stand for one: what follows one is then an escape.
         if "\\u0000" in text.replace(r"\\", ""):
@@ -61,7 +61,7 @@ async def append_messages(
     session: AsyncSession,
     user_id: uuid.UUID,
     conversation_id: uuid.UUID,
-    messages: Sequence[MessageCreate],
+    messages: Iterable[MessageCreate],
 ) -> list[Message]:
     """Append messages to a conversation, in the order given, behind all that are there. The caller commits.
 
@@ -71,8 +71,9 @@ async def append_messages(
     transaction that appends to several conversations takes them in the order of their ids, or two may deadlock.
 
     Two statements, for up to 1,000 messages. What is pending in the session is flushed before, and may be the
-    conversation itself; a Conversation in the session gets its new `updated_at`. No messages are no activity: none are
-    appended, and nothing is asked of the database.
+    conversation itself; a Conversation in the session gets its new `updated_at`, and keeps it where a `begin_nested()`
+    around this is rolled back: refresh it then. No messages are no activity: none are appended, and nothing is asked of
+    the database.
 
     Args:
         session: A session of `session_factory`, or any on our tables. READ COMMITTED: above it, PostgreSQL refuses
@@ -90,6 +91,7 @@ async def append_messages(
             go on.
 
     """
+    messages = list(messages)
     if not messages:
         return []
     for message in messages:
@@ -99,6 +101,8 @@ async def append_messages(
                 "needed: MessageCreate, whose rest is the server's to say\n"
                 'cure: MessageCreate(role="user", content="Hello")'
             )
+    # Before anything is written: one that was made without a check may lack a field.
+    said = [(message.role, message.content, message.payload) for message in messages]
     # Also where the session does not flush by itself, and a conversation that is pending could not be found.
     await session.flush()
     bump = (
@@ -118,15 +122,10 @@ async def append_messages(
     conversation = session.identity_map.get(session.identity_key(Conversation, conversation_id))
     if conversation is not None and "updated_at" not in inspect(conversation).unloaded:
         set_committed_value(conversation, "updated_at", bumped.updated_at)
+    # Not before the lock is held: their keys are in the order of time too.
     written = [
-        Message(
-            user_id=user_id,
-            conversation_id=conversation_id,
-            role=message.role,
-            content=message.content,
-            payload=message.payload,
-        )
-        for message in messages
+        Message(user_id=user_id, conversation_id=conversation_id, role=role, content=content, payload=payload)
+        for role, content, payload in said
     ]
     session.add_all(written)
     await session.flush()

@@ -20,7 +20,7 @@ from todo_schema.quoting import identifier, literal
 
 # How long a step queues for a lock, and others behind it, before it lets go and tries again: at first, and at most.
 FIRST_LOCK_TIMEOUT_MS = 100
-LOCK_TIMEOUT_MS = 2000
+LOCK_TIMEOUT_MS = 900
 
 
 def create_missing_statement(schema: str) -> str:
@@ -208,6 +208,34 @@ def finish_statements(schema: str, step: Step) -> tuple[str, ...]:
         f"DELETE FROM {table} WHERE version_num {is_of_line} '^c[0-9]+$'",
         *([f"INSERT INTO {table} VALUES ({literal(step.revision)})"] if step.number else []),
         news_statement(schema),
+    )
+
+
+def hand_over_statement(schema: str) -> str:
+    """Return the statement that gives our functions and statistics to the owner of the tables, where that may be.
+
+    Else they would be of the role that happened to upgrade, and the owner could neither replace nor drop them.
+    """
+    table = literal(f"{identifier(schema)}.{VERSION_TABLE}")
+    return do_statement(
+        f"""FOR todo_change IN
+        SELECT format('ALTER FUNCTION %s OWNER TO %I', f.oid::regprocedure, pg_get_userbyid(t.relowner))
+        FROM pg_class t JOIN pg_proc f ON f.pronamespace = t.relnamespace AND f.proowner <> t.relowner
+        WHERE t.oid = to_regclass({table}) AND f.proname LIKE 'todo\\_schema\\_%'
+        UNION ALL
+        SELECT format('ALTER STATISTICS %s.%I OWNER TO %I', t.relnamespace::regnamespace, x.stxname,
+                      pg_get_userbyid(t.relowner))
+        FROM pg_class t JOIN pg_statistic_ext x ON x.stxnamespace = t.relnamespace AND x.stxowner <> t.relowner
+             JOIN pg_class of ON of.oid = x.stxrelid AND of.relowner = t.relowner
+        WHERE t.oid = to_regclass({table}) AND x.stxowner = current_user::regrole
+    LOOP
+        BEGIN
+            EXECUTE todo_change;
+        EXCEPTION WHEN insufficient_privilege THEN
+            NULL;
+        END;
+    END LOOP;""",
+        declare="todo_change text;",
     )
 
 

@@ -31,15 +31,25 @@ class Collector:
         at = version if of_contract else number - downward
         self.mark = f"todo_schema {at:03d}" + (f" {revision}" if of_contract and not downward else "")
         self._parts: list[Part] = []
+        # What the transaction that is being collected locks.
+        self._locked: str | None = None
 
-    def statement(self, sql: str, about: str | None = None) -> None:
+    def statement(self, sql: str, about: str | None = None, locks: str | None = None) -> None:
         """Add a statement to the transaction that is being collected.
+
+        Two tables locked in one transaction make a circle with a service that writes to them in the other order: so
+        what locks another table begins another transaction.
 
         Args:
             sql: The statement.
             about: What it does, where it is one of `operations`.
+            locks: What it locks, where it is one of `operations`: a table.
 
         """
+        if locks is not None and self._locked not in (None, locks):
+            self._parts.append(Transaction((), plain=False))
+            self._locked = None
+        self._locked = locks or self._locked
         begun = self._parts.pop() if self._parts and isinstance(self._parts[-1], Transaction) else None
         before = begun if isinstance(begun, Transaction) else Transaction((), plain=False)
         said = about or " ".join(sql.split("(", 1)[0].split()[:6])
@@ -49,6 +59,7 @@ class Collector:
     def add(self, part: IndexBuild | IndexDrop | Validation | Backfill) -> None:
         """Add what is no statement of a transaction."""
         self._parts.append(part)
+        self._locked = None
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -120,14 +131,15 @@ def collector_of(op: Operations) -> Collector:
     return collector
 
 
-def transact(op: Operations, about: str, *statements: str) -> None:
+def transact(op: Operations, about: str, *statements: str, locks: str | None = None) -> None:
     """Add statements of ours to the transaction that is being collected.
 
     Args:
         op: What the revision was given.
         about: What they do, as a person reads it.
         statements: The statements; they may be run again.
+        locks: The table that they lock, for a transaction of its own.
 
     """
     for statement in statements:
-        collector_of(op).statement(statement, about)
+        collector_of(op).statement(statement, about, locks)

@@ -42,6 +42,7 @@ def create(work: Work, connection: Connection, found: Found, due: tuple[Revision
                 _apply(wire, found, revision, started - begun)
             took = time.perf_counter() - started
             steps.append(AppliedStep(revision.revision, revision.summary, took))
+        wire.run(bookkeeping.hand_over_statement(found.schema))
 
     in_transaction(work, connection, found, due[0].revision, do)
     for step in steps:

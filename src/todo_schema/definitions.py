@@ -1,16 +1,22 @@
-"""Functions and triggers: made or replaced, but never back to what an earlier revision had.
+"""Functions, triggers, statistics and comments. The first two are never replaced by what an earlier revision had.
 
 A deferred revision may be carried out after a later one, and one that died is begun again. So the comment on a function
 or trigger says which revision it is of, and an earlier one leaves it alone.
 """
 
 import re
+from collections.abc import Sequence
+from typing import Literal
 
 from alembic.operations import Operations
 
 from todo_schema.collecting import collector_of, transact
+from todo_schema.compatibility import VERSION_TABLE
+from todo_schema.names import identifiers, short
 from todo_schema.parts import do_statement
 from todo_schema.quoting import identifier, literal
+
+_Kept = Literal["dependencies", "mcv", "ndistinct"]
 
 # What may follow the events of a trigger; its table stands in between.
 _AFTER_EVENTS = re.compile(r"\b(?:REFERENCING|FOR|WHEN|EXECUTE)\b", re.IGNORECASE)
@@ -32,6 +38,17 @@ def replace_function(op: Operations, signature: str, definition: str) -> None:
     """
     create = f"CREATE OR REPLACE FUNCTION {signature} {definition}"
     said = f"obj_description(to_regprocedure({literal(signature)}), 'pg_proc')"
+    # Whoever owns it may replace it later, for everybody who writes to our tables.
+    owner = f"SELECT relowner FROM pg_class WHERE oid = to_regclass({literal(VERSION_TABLE)})"
+    other = (
+        f"found: a function {signature} of somebody else; needed: one of the owner of the tables, or none; "
+        f"cure: see whose it is, and DROP FUNCTION {signature} or ALTER FUNCTION {signature} OWNER TO that role"
+    )
+    theirs = do_statement(f"""IF EXISTS (SELECT FROM pg_proc WHERE oid = to_regprocedure({literal(signature)})
+            AND proowner NOT IN (current_user::regrole, ({owner}))) THEN
+        RAISE EXCEPTION '%', {literal(other)};
+    END IF;""")
+    transact(op, f"replace function {signature}", theirs)
     _replace(op, said, create, f"FUNCTION {signature}")
 
 
@@ -67,7 +84,7 @@ def replace_trigger(op: Operations, name: str, table: str, definition: str) -> N
     create = f"CREATE OR REPLACE TRIGGER {identifier(name)} {on}"
     said = f"""(SELECT obj_description(oid, 'pg_trigger') FROM pg_trigger
         WHERE tgname = {literal(name)} AND tgrelid = {literal(identifier(table))}::regclass)"""
-    _replace(op, said, create, f"TRIGGER {identifier(name)} ON {identifier(table)}")
+    _replace(op, said, create, f"TRIGGER {identifier(name)} ON {identifier(table)}", locks=table)
 
 
 def drop_trigger(op: Operations, name: str, table: str) -> None:
@@ -76,10 +93,51 @@ def drop_trigger(op: Operations, name: str, table: str) -> None:
         op,
         f"drop trigger {name} of {table}",
         f"DROP TRIGGER IF EXISTS {identifier(name)} ON {identifier(table)}",
+        locks=table,
     )
 
 
-def _replace(op: Operations, said: str, create: str, named: str) -> None:
+def create_statistics(op: Operations, name: str, table: str, columns: Sequence[str], kind: _Kept) -> None:
+    """Keep statistics of several columns together, and collect them: CREATE STATISTICS, then ANALYZE of these columns.
+
+    Locks the table in SHARE UPDATE EXCLUSIVE while some of its rows are read.
+
+    Args:
+        op: What the revision was given.
+        name: The statistics object, `st_messages_conversation_user`.
+        table: Its table.
+        columns: Its columns.
+        kind: What is kept.
+
+    """
+    of = identifiers(columns)
+    transact(
+        op,
+        f"create statistics {name} of {table}",
+        f"CREATE STATISTICS IF NOT EXISTS {identifier(short(name))} ({kind}) ON {of} FROM {identifier(table)}",
+        f"ANALYZE {identifier(table)} ({of})",
+        locks=table,
+    )
+
+
+def drop_statistics(op: Operations, name: str, table: str) -> None:
+    """Drop statistics of several columns, if there are any. Locks the table in SHARE UPDATE EXCLUSIVE for a moment."""
+    transact(
+        op, f"drop statistics {name} of {table}", f"DROP STATISTICS IF EXISTS {identifier(name)}", locks=table
+    )
+
+
+def set_comment(op: Operations, table: str, column: str, comment: str) -> None:
+    """Say what a column is. Locks the table in SHARE UPDATE EXCLUSIVE for a moment."""
+    transact(op, f"comment on {table}.{column}", comment_statement(table, column, comment), locks=table)
+
+
+def comment_statement(table: str, column: str, comment: str) -> str:
+    """Return the statement that says what a column is."""
+    return f"COMMENT ON COLUMN {identifier(table)}.{identifier(column)} IS {literal(comment)}"
+
+
+def _replace(op: Operations, said: str, create: str, named: str, *, locks: str | None = None) -> None:
     collector = collector_of(op)
     ranks = (rf"coalesce(substring({said} FROM '^todo_schema {part}')::int, 0)" for part in _MARK)
     newer = "false" if collector.rank is None else f"({', '.join(ranks)}) > {collector.rank}"
@@ -90,4 +148,5 @@ def _replace(op: Operations, said: str, create: str, named: str) -> None:
         EXECUTE {literal(create)};
         EXECUTE {literal(f"COMMENT ON {named} IS {literal(collector.mark)}")};
     END IF;"""),
+        locks=locks,
     )

@@ -96,7 +96,8 @@ _ONCE = _words("""now transaction_timestamp statement_timestamp current_setting 
     upper coalesce nullif concat jsonb_build_object jsonb_build_array cast""")
 # What may stand before a parenthesis where a block decides: words, and functions that do nothing but look.
 _LOOKS = _words("""all and any as case count else elsif exists for format from if in join max min not obj_description on
-    or return row select substring then to_regclass to_regnamespace to_regprocedure to_regtype when where while""")
+    or random return row select substring then to_regclass to_regnamespace to_regprocedure to_regtype when where
+    while""")
 # What a block does beside its statements: nothing that others notice.
 _STEPS = frozenset({"", "end", "null", "return", "raise", "exit", "continue"})
 # FROM without a table behind it, and tables behind it, of which a function is none.

@@ -237,8 +237,6 @@ _NEWEST_TASKS = (_TASKS.c.user_id, _TASKS.c.created_at.desc(), _TASKS.c.id.desc(
 Index("ix_tasks_user_created", *_NEWEST_TASKS)
 Index("ix_tasks_user_created_open", *_NEWEST_TASKS, postgresql_where=text("NOT completed"))
 
-for _table in (_USERS, _CONVERSATIONS, _MESSAGES, _TASKS):
-    server_side.stay_at_home(_table)
 for _table in (_USERS, _CONVERSATIONS, _MESSAGES):
     server_side.make_keys(_table)
 for _table in (_USERS, _CONVERSATIONS, _TASKS):

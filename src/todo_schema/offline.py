@@ -126,7 +126,10 @@ def _finishing(schema: str, revision: Revision) -> tuple[str, ...]:
     begin = ("BEGIN ISOLATION LEVEL READ COMMITTED", _lock_or_stop(schema, locks.DEFERRED_CLASS))
     settings = bookkeeping.settings_statement(schema)
     row = bookkeeping.record_statement(schema, Step(revision.line, number, "finish", checksum), _HOST)
-    end = (bookkeeping.lock_statement(schema), still, row, bookkeeping.news_statement(schema), "COMMIT")
+    end = (
+        *(bookkeeping.lock_statement(schema), still, row, bookkeeping.hand_over_statement(schema)),
+        *(bookkeeping.news_statement(schema), "COMMIT"),
+    )
     return (
         f"-- {revision.revision} {revision.summary}, which was left for later",
         _joined((*begin, settings, still, "COMMIT")),
@@ -180,7 +183,11 @@ def _transaction(
         *([bookkeeping.record_statement(schema, step, _HOST)] if recorded else []),
         *([_claim_or_stop(schema, *concerned, allow_unseen=allow_unseen)] if concerned and recorded else []),
         *([f"-- {revision}\n{_joined(changes).rstrip(';')}"] if changes else []),
-        *(bookkeeping.finish_statements(schema, step) if moves else ()),
+        *(
+            (bookkeeping.hand_over_statement(schema), *bookkeeping.finish_statements(schema, step))
+            if moves
+            else ()
+        ),
         "COMMIT",
     ]
     return _joined(statements)

@@ -5,14 +5,23 @@ and how it is carried out, is in `docs/writing-revisions.md`.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import sqlalchemy as sa
 from alembic.operations import Operations
 
 from todo_schema import new_columns
 from todo_schema.collecting import collector_of, transact
-from todo_schema.definitions import drop_function, drop_trigger, replace_function, replace_trigger
+from todo_schema.definitions import (
+    comment_statement,
+    create_statistics,
+    drop_function,
+    drop_statistics,
+    drop_trigger,
+    replace_function,
+    replace_trigger,
+    set_comment,
+)
 from todo_schema.names import LONGEST_NAME, identifiers, several, short
 from todo_schema.parts import Backfill, IndexBuild, IndexDrop, Validation, do_statement
 from todo_schema.quoting import identifier, literal
@@ -36,12 +45,11 @@ __all__ = [
     "drop_trigger",
     "replace_function",
     "replace_trigger",
+    "set_comment",
     "set_default",
     "set_not_null",
     "violation",
 ]
-
-_Kept = Literal["dependencies", "mcv", "ndistinct"]
 
 
 def create_index(
@@ -85,33 +93,6 @@ def drop_index(op: Operations, name: str, table: str) -> None:
     collector_of(op).add(IndexDrop(name, table))
 
 
-def create_statistics(op: Operations, name: str, table: str, columns: Sequence[str], kind: _Kept) -> None:
-    """Keep statistics of several columns together, and collect them: CREATE STATISTICS, then ANALYZE of these columns.
-
-    Locks the table in SHARE UPDATE EXCLUSIVE while some of its rows are read.
-
-    Args:
-        op: What the revision was given.
-        name: The statistics object, `st_messages_conversation_user`.
-        table: Its table.
-        columns: Its columns.
-        kind: What is kept.
-
-    """
-    of = identifiers(columns)
-    transact(
-        op,
-        f"create statistics {name} of {table}",
-        f"CREATE STATISTICS IF NOT EXISTS {identifier(short(name))} ({kind}) ON {of} FROM {identifier(table)}",
-        f"ANALYZE {identifier(table)} ({of})",
-    )
-
-
-def drop_statistics(op: Operations, name: str, table: str) -> None:
-    """Drop statistics of several columns, if there are any. Locks the table in SHARE UPDATE EXCLUSIVE for a moment."""
-    transact(op, f"drop statistics {name} of {table}", f"DROP STATISTICS IF EXISTS {identifier(name)}")
-
-
 def add_check(op: Operations, name: str, table: str, condition: str) -> None:
     """Add a CHECK: for new rows at once, then the rows that are there are compared while others write.
 
@@ -153,7 +134,8 @@ def add_foreign_key(
 
     """
     rule = f"FOREIGN KEY ({identifiers(columns)}) REFERENCES {identifier(target)} ({identifiers(target_columns)})"
-    _add_not_valid(op, name, table, rule + (f" ON DELETE {ondelete}" if ondelete else ""), "f")
+    rule += f" ON DELETE {ondelete}" if ondelete else ""
+    _add_not_valid(op, name, table, rule, "f", _other_first(target, "SHARE ROW EXCLUSIVE"))
     collector_of(op).add(Validation(table, name, target))
 
 
@@ -172,6 +154,7 @@ def set_not_null(op: Operations, table: str, column: str) -> None:
         f"set {table}.{column} not null",
         set_,
         f"ALTER TABLE {identifier(table)} DROP CONSTRAINT IF EXISTS {identifier(name)}",
+        locks=table,
     )
 
 
@@ -194,6 +177,7 @@ def add_unique(op: Operations, name: str, table: str, columns: Sequence[str]) ->
         op,
         f"add {name} to {table}",
         do_statement(f"IF NOT EXISTS ({there}) THEN\n        {add};\n    END IF;"),
+        locks=table,
     )
 
 
@@ -212,27 +196,36 @@ def add_column(op: Operations, table: str, column: sa.Column[Any]) -> None:
             says would be lost.
 
     """
-    transact(op, f"add column {table}.{column.name}", new_columns.add_statement(table, column))
+    about = f"add column {table}.{column.name}"
+    transact(op, about, new_columns.add_statement(table, column), locks=table)
     if column.comment:
-        name = f"{identifier(table)}.{identifier(column.name)}"
-        transact(
-            op, f"add column {table}.{column.name}", f"COMMENT ON COLUMN {name} IS {literal(column.comment)}"
-        )
+        transact(op, about, comment_statement(table, column.name, column.comment), locks=table)
 
 
 def drop_column(op: Operations, table: str, column: str) -> None:
     """Drop a column; does nothing where there is none. Locks the table in ACCESS EXCLUSIVE for a moment."""
     drop = f"ALTER TABLE {identifier(table)} DROP COLUMN IF EXISTS {identifier(column)}"
-    transact(op, f"drop column {table}.{column}", drop)
+    transact(op, f"drop column {table}.{column}", drop, locks=table)
 
 
-def drop_constraint(op: Operations, name: str, table: str) -> None:
+def drop_constraint(op: Operations, name: str, table: str, *, target: str | None = None) -> None:
     """Drop a constraint; does nothing where there is none.
 
     Locks the table in ACCESS EXCLUSIVE for a moment, and of a foreign key the other table too.
+
+    Args:
+        op: What the revision was given.
+        name: The constraint.
+        table: Its table.
+        target: The table that a foreign key refers to; needed for one, so that its two locks make no circle.
+
     """
     drop = f"ALTER TABLE {identifier(table)} DROP CONSTRAINT IF EXISTS {identifier(name)}"
-    transact(op, f"drop {name} of {table}", drop)
+    statements = (drop,) if target is None else (_other_first(target, "ACCESS EXCLUSIVE"), drop)
+    # Each foreign key by itself: no transaction of ours locks three tables.
+    transact(
+        op, f"drop {name} of {table}", *statements, locks=table if target is None else f"{table}, {target}"
+    )
 
 
 def set_default(op: Operations, table: str, column: str, default: str | None) -> None:
@@ -242,13 +235,13 @@ def set_default(op: Operations, table: str, column: str, default: str | None) ->
     """
     change = f"SET DEFAULT {default}" if default is not None else "DROP DEFAULT"
     alter = f"ALTER TABLE {identifier(table)} ALTER COLUMN {identifier(column)} {change}"
-    transact(op, f"set the default of {table}.{column}", alter)
+    transact(op, f"set the default of {table}.{column}", alter, locks=table)
 
 
 def drop_not_null(op: Operations, table: str, column: str) -> None:
     """Allow NULL in a column. Locks the table in ACCESS EXCLUSIVE for a moment."""
     drop = f"ALTER TABLE {identifier(table)} ALTER COLUMN {identifier(column)} DROP NOT NULL"
-    transact(op, f"allow null in {table}.{column}", drop)
+    transact(op, f"allow null in {table}.{column}", drop, locks=table)
 
 
 def backfill(
@@ -282,7 +275,17 @@ def _constraint_query(name: str, table: str, kind: str) -> str:
            AND conrelid = {literal(identifier(table))}::regclass"""
 
 
-def _add_not_valid(op: Operations, name: str, table: str, rule: str, kind: str) -> None:
+def _other_first(target: str, mode: str) -> str:
+    """Return the statement that locks the table that a foreign key refers to before its own, every other time.
+
+    Some services write to the one first, others to the other, and hold its lock until they have that of the second.
+    Whichever order is theirs: of a few tries one goes the same way.
+    """
+    lock = f"LOCK TABLE {identifier(target)} IN {mode} MODE"
+    return do_statement(f"IF random() < 0.5 THEN\n        {lock};\n    END IF;")
+
+
+def _add_not_valid(op: Operations, name: str, table: str, rule: str, kind: str, *before: str) -> None:
     # One of that name may be there from a run whose rule was another: it goes, which costs no more than adding does.
     short(name)
     alter = f"ALTER TABLE {identifier(table)}"
@@ -292,6 +295,8 @@ def _add_not_valid(op: Operations, name: str, table: str, rule: str, kind: str) 
     transact(
         op,
         f"add {name} to {table}, not validated",
+        *before,
         do_statement(dropped),
         f"{alter} ADD CONSTRAINT {identifier(name)} {rule} NOT VALID",
+        locks=table,
     )

@@ -135,6 +135,7 @@ def _move(
         for part in parts:
             for statement in part.statements if isinstance(part, Transaction) else ():
                 wire.run(statement)
+        wire.run(bookkeeping.hand_over_statement(schema))
         for statement in bookkeeping.finish_statements(schema, step):
             wire.run(statement)
 
@@ -192,6 +193,7 @@ def _settle(
         wire.run(
             bookkeeping.record_statement(found.schema, site.step(action), bookkeeping.this_host(), taken)
         )
+        wire.run(bookkeeping.hand_over_statement(found.schema))
         wire.run(bookkeeping.news_statement(found.schema))
 
     in_transaction(work, connection, found, revision.revision, do)

@@ -14,7 +14,7 @@ import uuid
 from datetime import datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import func, not_, tuple_
+from sqlalchemy import false, func, not_, tuple_
 from sqlmodel import col, select
 from sqlmodel.sql.expression import SelectOfScalar
 
@@ -43,7 +43,7 @@ def newest_messages(
 
     Raises:
         TypeError: The cursor is no pair.
-        ValueError: `limit` is out of bounds, or the cursor's time has no time zone.
+        ValueError: `limit` is no int from 1 to 1000, or the cursor's time has no time zone.
 
     """
     place = (col(Message.created_at), col(Message.id))
@@ -75,7 +75,7 @@ def messages_after(
 
     Raises:
         TypeError: The cursor is no pair.
-        ValueError: `limit` is out of bounds, or the cursor's time has no time zone.
+        ValueError: `limit` is no int from 1 to 1000, or the cursor's time has no time zone.
 
     """
     place = (col(Message.created_at), col(Message.id))
@@ -105,7 +105,7 @@ def newest_tasks(
 
     Raises:
         TypeError: The cursor is no pair.
-        ValueError: `limit` is out of bounds, the cursor's time has no time zone, or its task no number yet.
+        ValueError: `limit` is no int from 1 to 1000, the cursor's time has no time zone, or its task no number yet.
 
     """
     place = (col(Task.created_at), col(Task.id))
@@ -138,7 +138,7 @@ def newest_conversations(
 
     Raises:
         TypeError: The cursor is no pair.
-        ValueError: `limit` is out of bounds, or the cursor's time has no time zone.
+        ValueError: `limit` is no int from 1 to 1000, or the cursor's time has no time zone.
 
     """
     place = (col(Conversation.updated_at), col(Conversation.id))
@@ -152,14 +152,25 @@ def newest_conversations(
 def user_by_email(email: str) -> SelectOfScalar[User]:
     """Select the user who has an address, however its letters are written: one, or none.
 
-    Served by `ix_users_email_lower`: it reads that row.
+    Served by `ix_users_email_lower`: it reads that row. A text that PostgreSQL cannot hold is nobody's address.
 
     Args:
         email: The address.
 
     """
+    # Whoever signs in may send anything: to each service it is then an unknown address, and no error of its own.
+    if not _is_text(email):
+        return select(User).where(false())
     # Both by the server: Python and a database's collation differ about some letters.
     return select(User).where(func.lower(col(User.email)) == func.lower(email))
+
+
+def _is_text(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:  # half a surrogate pair
+        return False
+    return "\0" not in value
 
 
 def _messages(user_id: uuid.UUID, conversation_id: uuid.UUID) -> SelectOfScalar[Message]:
@@ -187,8 +198,11 @@ def _row(cursor: tuple[datetime, Any]) -> Any:
 
 
 def _page(found: SelectOfScalar[_Entity], limit: int) -> SelectOfScalar[_Entity]:
-    if not 1 <= limit <= _LARGEST_PAGE:
+    # `True` is an int, and what a query string says is none.
+    if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= _LARGEST_PAGE:
         raise ValueError(
-            f"found: limit={limit!r}\nneeded: 1 to {_LARGEST_PAGE}\ncure: ask for the next page with a cursor"
+            f"found: limit={limit!r}\n"
+            f"needed: an int from 1 to {_LARGEST_PAGE}\n"
+            "cure: int(...) of what a client sent; ask for the next page with a cursor"
         )
     return found.limit(limit)

@@ -74,7 +74,10 @@ def in_transaction(
             names = locks.named(list(seen.values())) if seen else "a lock"
             work.tell(Progress("retrying", revision, f"{revision} waits for {names}"))
             work.database.sleep(next(waits))
-            limit = lock_timeout(tries)
+            # Whoever waits for that long looks for a deadlock, and in one with us the service would be the victim.
+            limit = min(
+                lock_timeout(tries), max(deadlock_timeout * 9 // 10, bookkeeping.FIRST_LOCK_TIMEOUT_MS)
+            )
             if seen and all(session.is_autovacuum for session in seen.values()):
                 limit = max(limit, deadlock_timeout + bookkeeping.FIRST_LOCK_TIMEOUT_MS)
             seen.clear()

@@ -8,6 +8,9 @@ Older packages: those of schema 8 and below look users up by `email = ...` and w
 Going back: loses nothing; the index is built anew.
 """
 
+from collections.abc import Iterable
+
+import sqlalchemy as sa
 from alembic.operations import Operations
 
 from todo_schema import operations
@@ -17,6 +20,21 @@ down_revision = None
 branch_labels = "contract"
 requires = 9
 floor = 9
+
+
+def preflight(connection: sa.Connection) -> Iterable[operations.Violation]:
+    """Find what needs the index: a foreign key of somebody's to an address, or a replication."""
+    yield from operations.violation(
+        connection,
+        "a foreign key to users (email)",
+        "SELECT conrelid::regclass, conname FROM pg_constraint"
+        " WHERE contype = 'f' AND conindid = to_regclass('ix_users_email')",
+    )
+    yield from operations.violation(
+        connection,
+        "the replica identity of users",
+        "SELECT indexrelid::regclass FROM pg_index WHERE indexrelid = to_regclass('ix_users_email') AND indisreplident",
+    )
 
 
 def upgrade(op: Operations) -> None:

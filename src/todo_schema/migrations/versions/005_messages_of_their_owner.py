@@ -3,9 +3,9 @@
 Gain: one foreign key to `conversations (user_id, id)` in place of two to `conversations (id)` and `users (id)`: nobody
     can write a message of another user's conversation any more, and an insert costs less. `ix_message_user_id` served
     only the key to users.
-Locks: SHARE ROW EXCLUSIVE on messages and conversations for a moment, and ACCESS EXCLUSIVE on messages, users and
-    conversations for another; while rows are compared and the index is dropped others read and write. Nobody waits for
-    more than 325 ms in a first try.
+Locks: SHARE ROW EXCLUSIVE on messages and conversations for a moment, then ACCESS EXCLUSIVE on messages with each table
+    that it referred to for another; while rows are compared and the index is dropped others read and write. Nobody
+    waits for more than 225 ms in a first try.
 Older packages: are refused a message whose `user_id` is not its conversation's, by `fk_messages_conversation`, which
     also names a message that refers to nothing. A query for the messages of a user without their conversations reads
     the whole table.
@@ -46,8 +46,10 @@ def upgrade(op: Operations) -> None:
         ["user_id", "id"],
         ondelete="CASCADE",
     )
-    operations.drop_constraint(op, "fk_messages_conversation_id_conversations", "messages")
-    operations.drop_constraint(op, "fk_messages_user_id_users", "messages")
+    operations.drop_constraint(
+        op, "fk_messages_conversation_id_conversations", "messages", target="conversations"
+    )
+    operations.drop_constraint(op, "fk_messages_user_id_users", "messages", target="users")
     operations.drop_index(op, "ix_message_user_id", "messages")
 
 
@@ -66,4 +68,4 @@ def downgrade(op: Operations) -> None:
         ["id"],
         ondelete="CASCADE",
     )
-    operations.drop_constraint(op, "fk_messages_conversation", "messages")
+    operations.drop_constraint(op, "fk_messages_conversation", "messages", target="conversations")

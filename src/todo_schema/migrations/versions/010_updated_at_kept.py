@@ -1,8 +1,8 @@
 """`updated_at` is the database's to keep, whoever writes.
 
 Gain: psql, another service and a bulk update move it too, not the ORM alone. A writer that sets it pays nothing.
-Locks: SHARE ROW EXCLUSIVE on users, conversations and tasks for a moment; nothing is read or written anew. Nobody waits
-    for more than 325 ms in a first try.
+Locks: SHARE ROW EXCLUSIVE on users, conversations and tasks, one after the other, for a moment each; nothing is read or
+    written anew. Nobody waits for more than 125 ms in a first try.
 Older packages: go on setting it themselves.
 Going back: loses nothing; rows keep the time that they have.
 """
