@@ -86,10 +86,7 @@ def create_index(
 
 
 def drop_index(op: Operations, name: str, table: str) -> None:
-    """Drop an index while others read and write: DROP INDEX CONCURRENTLY. Does nothing where there is none.
-
-    Locks the table in SHARE UPDATE EXCLUSIVE.
-    """
+    """Drop an index, if it is there, while others read and write. Locks the table in SHARE UPDATE EXCLUSIVE."""
     collector_of(op).add(IndexDrop(name, table))
 
 
