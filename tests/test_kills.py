@@ -32,10 +32,10 @@ from todo_schema.compatibility import HEAD
 
 # Of the moments of a first boot, all of whose revisions are one transaction, so many are tried; in parts, so that they
 # can be run side by side.
-EVERY = 5
+EVERY = 13
 PARTS = 4
 # From an older database up each part of a revision is a transaction; `test_resume` tries the kinds of parts.
-EVERY_FROM_OLDER = 131
+EVERY_FROM_OLDER = 263
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +129,7 @@ def test_a_process_may_be_killed_before_inside_and_after_statements_of_every_kin
 def test_a_process_on_asyncpg_may_be_killed_too(
     server: Server, database: str, async_replicas: Forker, clean_catalogue: str
 ):
-    for at in moments_of(statements_of_a_run(server, async_replicas))[::43]:
+    for at in moments_of(statements_of_a_run(server, async_replicas))[::89]:
         kill_at(at, server, database, async_replicas)
         next_call_ends_at_the_head(database, clean_catalogue)
 
@@ -181,7 +181,7 @@ def test_the_server_may_be_restarted_in_mid_run(private_server: Cluster, replica
     upgrade(database)
     clean_catalogue = execute(database, CATALOGUE)[0][0]
     empty(database)
-    some = moments_of(statements)[::61] + [(committed, moment) for moment in ("before", "inside", "after")]
+    some = moments_of(statements)[::97] + [(committed, moment) for moment in ("before", "inside", "after")]
     for (number, moment), mode in zip(some, cycle(["fast", "immediate"]), strict=False):
         fault = Fault(number, moment, lambda _, mode=mode: private_server.restart(mode))
         with (

@@ -148,7 +148,7 @@ def test_autovacuum_is_made_to_give_way(filled: str, package: Scripted, server: 
 
 def test_a_try_for_a_lock_is_short_and_grows_only_after_many_in_vain():
     assert [lock_timeout(tries) for tries in (0, 7, 8, 15, 16, 24, 32, 39, 40, 1000)] == [
-        *(100, 100, 200, 200, 400, 800, 1600, 1600, 2000, 2000)
+        *(100, 100, 200, 200, 400, 800, 900, 900, 900, 900)
     ]
 
 

@@ -29,6 +29,7 @@ OPERATIONS = {
     "add_unique": 'operations.add_unique(op, "uq_of", "messages", ["conversation_id", "id"])',
     "add_column": 'operations.add_column(op, "tasks", sa.Column("note", sa.Text()))',
     "set_default": 'operations.set_default(op, "tasks", "note", "clock_timestamp()::text")',
+    "set_comment": 'operations.set_comment(op, "tasks", "note", "Any.")',
     "backfill": 'operations.backfill(op, "tasks", {"note": "title"}, where="note IS NULL")',
     "drop_column": 'operations.drop_column(op, "tasks", "note")',
     "replace_function": """
