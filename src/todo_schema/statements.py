@@ -47,10 +47,7 @@ def newest_messages(
 
     """
     place = (col(Message.created_at), col(Message.id))
-    found = _messages(user_id, conversation_id).order_by(*(column.desc() for column in place))
-    if before is not None:
-        found = found.where(tuple_(*place) < _row(before))
-    return _page(found, limit)
+    return _newest(_messages(user_id, conversation_id), place, before, limit)
 
 
 def messages_after(
@@ -108,14 +105,11 @@ def newest_tasks(
         ValueError: `limit` is no int from 1 to 1000, the cursor's time has no time zone, or its task no number yet.
 
     """
-    place = (col(Task.created_at), col(Task.id))
-    found = select(Task).where(col(Task.user_id) == user_id).order_by(*(column.desc() for column in place))
+    found = select(Task).where(col(Task.user_id) == user_id)
     if open_only:
         # As the index says it: `IS FALSE` is not known to be the same.
         found = found.where(not_(col(Task.completed)))
-    if before is not None:
-        found = found.where(tuple_(*place) < _row(before))
-    return _page(found, limit)
+    return _newest(found, (col(Task.created_at), col(Task.id)), before, limit)
 
 
 def newest_conversations(
@@ -141,12 +135,8 @@ def newest_conversations(
         ValueError: `limit` is no int from 1 to 1000, or the cursor's time has no time zone.
 
     """
-    place = (col(Conversation.updated_at), col(Conversation.id))
     found = select(Conversation).where(col(Conversation.user_id) == user_id)
-    found = found.order_by(*(column.desc() for column in place))
-    if before is not None:
-        found = found.where(tuple_(*place) < _row(before))
-    return _page(found, limit)
+    return _newest(found, (col(Conversation.updated_at), col(Conversation.id)), before, limit)
 
 
 def user_by_email(email: str) -> SelectOfScalar[User]:
@@ -177,6 +167,15 @@ def _messages(user_id: uuid.UUID, conversation_id: uuid.UUID) -> SelectOfScalar[
     return select(Message).where(
         col(Message.user_id) == user_id, col(Message.conversation_id) == conversation_id
     )
+
+
+def _newest(
+    found: SelectOfScalar[_Entity], place: tuple[Any, Any], before: tuple[datetime, Any] | None, limit: int
+) -> SelectOfScalar[_Entity]:
+    """Return a page of what was found, the last by its time and key first."""
+    if before is not None:
+        found = found.where(tuple_(*place) < _row(before))
+    return _page(found.order_by(*(column.desc() for column in place)), limit)
 
 
 def _row(cursor: tuple[datetime, Any]) -> Any:
