@@ -4,7 +4,7 @@ from collections.abc import Collection
 from enum import StrEnum
 from typing import Final
 
-PACKAGE_VERSION: Final = "0.2.0"
+PACKAGE_VERSION: Final = "0.3.0.dev0"
 
 # The ordinal of the newest expand revision. Adding a revision edits this line, so that two branches which
 # both add one conflict here and nowhere later.
