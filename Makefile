@@ -11,7 +11,7 @@ TESTS ?= -n 4 --dist worksteal
 GROUP ?= dev
 
 # The first target is what a bare `make` does.
-.PHONY: help demo test quick lint types imports floors revision catalog diagram release bench clean
+.PHONY: help demo test quick thorough lint types imports floors revision catalog diagram release bench clean
 
 help: ## Say what there is.
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -24,6 +24,9 @@ test: $(VENV)/.dev ## Run every test.
 
 quick: $(VENV)/.dev ## Run the tests that take little time.
 	$(RUN) -m pytest $(TESTS) -m "not slow"
+
+thorough: $(VENV)/.dev ## Run every test, the long series at their full length: several times as long.
+	TODO_SCHEMA_TEST_THOROUGH=1 $(RUN) -m pytest $(TESTS) --timeout 1800
 
 lint: $(VENV)/.dev ## Check the style.
 	$(RUN) -m ruff check .

@@ -3,15 +3,15 @@
 import ast
 import shutil
 import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
+from tests.support import nest
 from tests.support.catalog_dump import dump
 from tests.support.packages import COLUMN, CONTRACT, NEXT_CONTRACT, NEXT_REVISION, WITHOUT_DESCRIPTION
-from tests.support.processes import CHECKOUT, SOURCE, clean_environment
+from tests.support.processes import CHECKOUT, SOURCE
 from tests.support.revisions import CONTRACTS, NEXT, NEXT_VERSION
 from tests.support.states import version
 from todo_schema import SCHEMA_VERSION, history
@@ -29,15 +29,7 @@ class Checkout:
 
     def alembic(self, *args: str) -> subprocess.CompletedProcess[str]:
         """Run `alembic args…` in the checkout."""
-        return subprocess.run(
-            [sys.executable, "-m", "alembic", *args],
-            check=False,
-            capture_output=True,
-            text=True,
-            env=clean_environment({"PYTHONPATH": ""}),
-            cwd=self.folder,
-            timeout=60,
-        )
+        return nest.run("alembic", *args, env={"PYTHONPATH": ""}, cwd=self.folder)
 
     def revision(self, url: str | None, revision: str, message: str) -> str:
         """Do what `make revision ID=… M=…` does, and return what it wrote."""

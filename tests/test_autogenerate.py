@@ -2,13 +2,12 @@
 
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.support import nest
 from tests.support.catalog_dump import dump
-from tests.support.processes import clean_environment
 from tests.support.revisions import CONTRACTS
 from tests.support.servers import execute
 from tests.support.states import version
@@ -78,15 +77,7 @@ class Host:
     def alembic(self, *args: str) -> subprocess.CompletedProcess[str]:
         """Run `alembic args…` in the project."""
         environment = {"HOST_URL": self.url.replace("postgresql://", "postgresql+psycopg://")}
-        return subprocess.run(
-            [sys.executable, "-m", "alembic", *args],
-            check=False,
-            capture_output=True,
-            text=True,
-            env=clean_environment(environment),
-            cwd=self.folder,
-            timeout=60,
-        )
+        return nest.run("alembic", *args, env=environment, cwd=self.folder)
 
     def autogenerate(self) -> str:
         """Write a revision of what differs, and return its `upgrade`."""

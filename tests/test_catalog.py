@@ -215,18 +215,20 @@ def test_an_empty_database_is_upgraded_to_the_head(database: str):
     assert execute(database, f"SELECT version_num FROM {VERSION_TABLE}") == [(HEAD,)]
 
 
+# The server's word on our own revisions: no dependency has a part in it.
+@pytest.mark.slow
 @pytest.mark.parametrize("version", range(SCHEMA_VERSION, 0, -1))
-def test_going_down_leaves_the_catalogue_as_it_was_and_up_again_as_it_is(database: str, version: int):
+def test_going_down_leaves_the_catalogue_as_it_was_and_up_again_as_it_is(
+    upgraded_database: str, version: int
+):
     lower_version = "base" if version == 1 else version - 1
-    upgrade(database)
-    downgrade(database, to=lower_version)
-    lower = dump(database)
-    upgrade(database)
-    higher = dump(database)
-    downgrade(database, to=lower_version)
-    assert_same(lower, dump(database))
-    upgrade(database)
-    assert_same(higher, dump(database))
+    head = dump(upgraded_database)
+    downgrade(upgraded_database, to=lower_version)
+    lower = dump(upgraded_database)
+    upgrade(upgraded_database)
+    assert_same(unordered(head), unordered(dump(upgraded_database)))
+    downgrade(upgraded_database, to=lower_version)
+    assert_same(lower, dump(upgraded_database))
 
 
 def test_undoing_a_contract_revision_leaves_the_catalogue_as_it_was(database: str):

@@ -27,7 +27,7 @@ from tests.support.revisions import (
 )
 from tests.support.servers import Server, execute
 from tests.support.states import NO_ROW, STATES, rows, with_package
-from tests.support.ways import Call, both_drivers, role, role_of
+from tests.support.ways import Call, both_drivers, drivers_by_turns, role, role_of
 from todo_schema import SCHEMA_VERSION, SchemaOutdatedError, State, UnknownRevisionError
 from todo_schema.compatibility import HEAD, PACKAGE_VERSION
 
@@ -158,8 +158,7 @@ def test_a_boot_on_a_contracted_database_is_still_one_statement(
 # The revision to stop at
 
 
-@both_drivers
-@pytest.mark.parametrize("to", ["c999", "c1", f"{CONTRACT_HEAD}1", "x", "c000", "base", NEXT, HEAD, "1", ""])
+@drivers_by_turns("to", ["c999", "c1", f"{CONTRACT_HEAD}1", "x", "c000", "base", NEXT, HEAD, "1", ""])
 def test_contract_refuses_a_revision_that_is_none_of_its_line(
     expanded_database: str, contracting_asked: Asked, call: Call, to: str
 ):
@@ -208,8 +207,7 @@ UNUSABLE = {
 }
 
 
-@both_drivers
-@pytest.mark.parametrize("case", UNUSABLE)
+@drivers_by_turns("case", UNUSABLE)
 def test_contract_refuses_by_name_a_database_that_it_does_not_know_and_changes_nothing(
     expanded_database: str, contracting_asked: Asked, call: Call, case: str
 ):

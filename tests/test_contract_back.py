@@ -26,7 +26,7 @@ from tests.support.revisions import (
 )
 from tests.support.servers import execute
 from tests.support.states import NO_ROW, rows
-from tests.support.ways import Call, both_drivers
+from tests.support.ways import Call, both_drivers, drivers_by_turns
 from todo_schema import SCHEMA_VERSION, SchemaTooNewError, State, UnknownRevisionError
 from todo_schema.compatibility import HEAD
 from todo_schema.revisions import in_order
@@ -118,8 +118,7 @@ def test_a_downgrade_to_base_undoes_both_lines(
     assert recorded(contracted_database) == {NEXT}
 
 
-@both_drivers
-@pytest.mark.parametrize("to", [CONTRACT_HEAD, SCHEMA_VERSION, "base", CONTRACT, NEXT])
+@drivers_by_turns("to", [CONTRACT_HEAD, SCHEMA_VERSION, "base", CONTRACT, NEXT])
 def test_a_package_undoes_no_contract_revision_that_it_does_not_know(
     contracted_database: str, without_the_step: Asked, call: Call, to: str | int
 ):
@@ -133,8 +132,7 @@ def test_a_package_undoes_no_contract_revision_that_it_does_not_know(
     assert everything(contracted_database) == before
 
 
-@both_drivers
-@pytest.mark.parametrize("to", ["base", HEAD, CONTRACT_HEAD])
+@drivers_by_turns("to", ["base", HEAD, CONTRACT_HEAD])
 def test_a_package_below_the_floor_undoes_nothing(contracted_database: str, call: Call, to: str):
     before = everything(contracted_database)
     with pytest.raises(SchemaTooNewError):
@@ -224,8 +222,7 @@ def test_a_stamp_without_tables_or_by_a_package_that_lacks_the_revision_is_refus
 # Adoption
 
 
-@both_drivers
-@pytest.mark.parametrize("lost", ["the rows", "the rows and the history", "both tables", "the expand row"])
+@drivers_by_turns("lost", ["the rows", "the rows and the history", "both tables", "the expand row"])
 def test_tables_in_the_contracted_state_are_adopted_with_both_lines_and_the_floor(
     contracted_database: str, contracting_asked: Asked, call: Call, lost: str
 ):

@@ -15,11 +15,15 @@ from tests.support.packages import CONTRACT, DROPPED
 from tests.support.proxy import Moment, Proxy
 from tests.support.revisions import CONTRACT_HEAD, LAST_FLOOR, NEXT_VERSION
 from tests.support.servers import Server, execute
+from tests.support.thorough import series
 from tests.support.waiting import wait_for
 from tests.support.ways import Call, asyncpg, both_drivers, psycopg
 
 UP, DOWN = ("contract", {}), ("downgrade", {"to": CONTRACT_HEAD})
 BEFORE, AFTER = (EXPANDED, LAST_FLOOR, True), (CONTRACTED, NEXT_VERSION, False)
+
+# The step is one transaction: of the moments before its COMMIT, one of so many.
+EVERY = series(3, 1)
 
 At = tuple[int, Moment]
 State = tuple[set[str], int, bool]
@@ -98,10 +102,10 @@ def repeat_and_go_back(
 
 @pytest.mark.parametrize(
     ("call", "upward", "every"),
-    [(psycopg, True, 1), (asyncpg, True, 4), (psycopg, False, 4)],
+    [(psycopg, True, EVERY), (asyncpg, True, 4 * EVERY), (psycopg, False, 4 * EVERY)],
     ids=["contract", "contract on asyncpg", "its downgrade"],
 )
-def test_a_process_may_be_killed_before_and_inside_every_statement_of_the_step(
+def test_a_process_may_be_killed_before_and_inside_the_statements_of_the_step(
     server: Server,
     expanded_database: str,
     contracted_database: str,
@@ -145,7 +149,7 @@ def test_its_backend_or_its_connection_may_be_lost_at_any_statement_of_the_step(
     contracting_asked(call, url, DOWN)
     last = moments[-1][0]
     # The three moments of COMMIT are the last.
-    for at in (*moments[:-3:5], *moments[-3:]):
+    for at in (*moments[: -3 : 5 * EVERY], *moments[-3:]):
 
         def lose(connection: int) -> None:
             if way == "cut":

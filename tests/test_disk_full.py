@@ -12,7 +12,7 @@ from tests.support.clusters import Cluster, give_to, own_server
 from tests.support.processes import run_python
 from tests.support.revisions import NEXT, REVISIONS
 from tests.support.servers import database_name
-from tests.support.ways import Call, both_drivers
+from tests.support.ways import Call, both_drivers, drivers_by_turns
 from todo_schema import MigrationFailedError, State, TodoSchemaError
 
 BLOCK = 8192  # bytes; every index begins with one
@@ -77,8 +77,7 @@ def assert_goes_on(call: Call, url: str, disk: Disk) -> None:
     assert call("check", url, deep=True) is State.CURRENT
 
 
-@both_drivers
-@pytest.mark.parametrize("blocks", [0, 1, 4, 8, 12, 16, 20, 24])
+@drivers_by_turns("blocks", [0, 1, 4, 8, 12, 16, 20, 24])
 def test_a_full_disk_leaves_nothing_half_made(small_server, database: str, call: Call, blocks: int):
     _, disk = small_server
     before = dump(database)
@@ -92,8 +91,7 @@ def test_a_full_disk_leaves_nothing_half_made(small_server, database: str, call:
     assert_goes_on(call, database, disk)
 
 
-@both_drivers
-@pytest.mark.parametrize("free", [0, 4 * BLOCK, 16 * BLOCK])
+@drivers_by_turns("free", [0, 4 * BLOCK, 16 * BLOCK])
 def test_a_full_disk_under_the_whole_database_leaves_nothing_half_made(small_server, call: Call, free: int):
     """The server's own catalogue has no room to grow either."""
     running, disk = small_server

@@ -11,7 +11,7 @@ from sqlmodel import select
 
 from tests.support.catalog_dump import dump
 from tests.support.servers import Server, execute
-from tests.support.ways import Call, both_drivers, psycopg, role, role_of
+from tests.support.ways import Call, both_drivers, drivers_by_turns, psycopg, role, role_of
 from todo_schema import (
     InvalidNameError,
     MigrationFailedError,
@@ -55,8 +55,7 @@ def run_psql(url: str, script: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@both_drivers
-@pytest.mark.parametrize("schema", SCHEMAS)
+@drivers_by_turns("schema", SCHEMAS)
 def test_a_schema_of_any_name_goes_through_the_whole_life_cycle(database: str, call: Call, schema: str):
     clean = dump(database)
     with pytest.raises(SchemaOutdatedError):
@@ -219,8 +218,7 @@ async def test_sessions_work_in_a_database_of_another_encoding(server: Server, e
         server.drop_database(url)
 
 
-@both_drivers
-@pytest.mark.parametrize("name", ["My Täsks", "CAPITALS", "100% a%20b", "a'b\"c\\d", "me@work/x?y#z"])
+@drivers_by_turns("name", ["My Täsks", "CAPITALS", "100% a%20b", "a'b\"c\\d", "me@work/x?y#z"])
 def test_a_database_of_any_name_is_migrated(server: Server, call: Call, name: str):
     url = server.create_database(name)
     try:

@@ -25,6 +25,7 @@ from tests.support.proxy import Moment, Proxy
 from tests.support.revisions import LAST_FLOOR, NEWEST_CONTRACT, NEXT
 from tests.support.servers import Server, execute
 from tests.support.states import rows
+from tests.support.thorough import series
 from tests.support.waiting import wait_for
 from todo_schema import SCHEMA_VERSION
 
@@ -195,13 +196,17 @@ def way(server: Server) -> Iterator[Proxy]:
         yield proxy
 
 
-@pytest.mark.parametrize(("driver", "every"), [("asyncpg", 1), ("psycopg", 3)])
+@pytest.mark.parametrize(("driver", "every"), [("asyncpg", series(3, 1)), ("psycopg", series(9, 3))])
 def test_at_each_statement_of_the_step_a_newcomer_is_seen_or_waits_and_is_refused(
     server: Server, stage: Stage, way: Proxy, driver: str, every: int
 ):
     statements, claim, commit = statements_of_the_step(server, stage)
-    moments: list[tuple[int, Moment]] = [(number, "before") for number in statements]
-    for number, moment in [*moments[::every], (commit, "after")]:
+    # Where the answer becomes another one, and some of those between.
+    tips = {claim, claim + 1, commit, commit + 1}
+    moments: list[tuple[int, Moment]] = [
+        (number, "before") for place, number in enumerate(statements) if number in tips or place % every == 0
+    ]
+    for number, moment in [*moments, (commit, "after")]:
         step, connect, waited = connect_at(Hold(number, moment), server, stage, way, driver)
         outcome = (step.error, connect.error, waited)
         if number <= claim:

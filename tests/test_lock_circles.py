@@ -15,9 +15,9 @@ import pytest
 from tests.support.servers import Server, execute
 from todo_schema import contract, downgrade, upgrade
 
-WRITERS = 4
+WRITERS = 2
 ROWS = """
-INSERT INTO users (email) SELECT 'u' || n FROM generate_series(1, 4) AS n;
+INSERT INTO users (email) SELECT 'u' || n FROM generate_series(1, 2) AS n;
 INSERT INTO conversations (id, user_id) SELECT id, id FROM users;
 INSERT INTO tasks (user_id, title) SELECT id, 'x' FROM users
 """

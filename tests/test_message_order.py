@@ -11,6 +11,7 @@ from sqlmodel import col, select
 
 from tests.support.servers import execute
 from tests.support.talks import new_talk, said
+from tests.support.thorough import series
 from tests.support.waiting import wait_for
 from todo_schema import (
     SCHEMA_VERSION,
@@ -24,7 +25,7 @@ from todo_schema import (
 )
 
 WRITERS = 8
-TRANSACTIONS = 5000
+TRANSACTIONS = series(1000, 5000)
 
 WAITING = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
 
@@ -54,7 +55,7 @@ class Reader:
                 page = messages_after(self._talk.user_id, self._talk.id, after=self._cursor)
 
 
-async def test_the_messages_of_5000_transactions_are_all_read_in_the_order_in_which_they_were_written(
+async def test_the_messages_of_many_transactions_are_all_read_in_the_order_in_which_they_were_written(
     factory,
 ):
     talks = [await new_talk(factory) for _ in range(WRITERS)]

@@ -9,9 +9,8 @@ import sqlalchemy as sa
 from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext
 
-from tests.support.clusters import debian_server
 from tests.support.online import NEXT, Body, Scripted, facts, scripted
-from tests.support.servers import execute
+from tests.support.servers import Server, execute
 from tests.support.ways import Call, both_drivers
 from todo_schema import operations, upgrade
 from todo_schema.collecting import collect
@@ -202,23 +201,19 @@ def test_an_operation_makes_what_it_says_once_or_twice_and_is_undone_once_or_twi
     assert state(url) == before
 
 
-def test_postgresql_15_gets_the_same(upgraded_database: str, package: Scripted):
+def test_postgresql_15_gets_the_same(upgraded_database: str, package: Scripted, debian: Server):
     ups = "\n".join(up for up, _, _ in EACH.values())
     downs = "\n".join(down for _, down, _ in reversed(EACH.values()))
-    try:
-        with debian_server() as older:
-            urls = upgraded_database, older.create_database()
-            upgrade(urls[1])
-            before, after = [], []
-            for url in urls:
-                execute(url, _ROWS)
-                before.append(state(url))
-                assert package("upgrade", url, body=(ups, downs))["after"] == "current"
-                after.append(state(url))
-                assert "applied" in (undone := package("downgrade", url, to=HEAD, body=(ups, downs))), undone
-                assert state(url) == before[-1]
-    except FileNotFoundError as missing:
-        pytest.skip(str(missing))
+    urls = upgraded_database, debian.create_database()
+    upgrade(urls[1])
+    before, after = [], []
+    for url in urls:
+        execute(url, _ROWS)
+        before.append(state(url))
+        assert package("upgrade", url, body=(ups, downs))["after"] == "current"
+        after.append(state(url))
+        assert "applied" in (undone := package("downgrade", url, to=HEAD, body=(ups, downs))), undone
+        assert state(url) == before[-1]
     assert before[0] == before[1]
     assert after[0] == after[1]
 

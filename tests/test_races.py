@@ -14,10 +14,11 @@ from tests.support.migrated import assert_migrated, empty
 from tests.support.proxy import Moment, OnStatement, Proxy
 from tests.support.revisions import NEXT, REVISIONS
 from tests.support.servers import Server, database_name, execute
+from tests.support.thorough import series
 from todo_schema import upgrade
 
 RACERS = 20
-ROUNDS = 10
+ROUNDS = series(3, 10)
 
 _BEGINS = "    waits = pauses(_FIRST_PAUSE, _LONGEST_PAUSE)\n    first = True\n"
 NO_GUARD = ("locks.py", _BEGINS, f"    return True\n{_BEGINS}")
@@ -165,14 +166,15 @@ def test_of_twenty_replicas_of_a_new_version_one_applies_its_revision(
 def test_twenty_replicas_on_asyncpg_do_the_same(
     server: Server, database: str, async_replicas: Forker, clean: str
 ):
-    for _ in range(2):
+    for _ in range(series(1, 2)):
         assert_one_applied(released_together(async_replicas, server, database), *REVISIONS)
         assert_migrated(database, clean)
         empty(database)
 
 
-@pytest.mark.parametrize("level", ["serializable", "repeatable read"])
-@pytest.mark.parametrize("driver", ["replicas", "async_replicas"])
+@pytest.mark.parametrize(
+    ("driver", "level"), [("replicas", "serializable"), ("async_replicas", "repeatable read")]
+)
 def test_a_stricter_isolation_level_of_the_role_changes_nothing(
     server: Server, database: str, clean: str, level: str, driver: str, request: pytest.FixtureRequest
 ):
@@ -186,7 +188,7 @@ def test_a_stricter_isolation_level_of_the_role_changes_nothing(
 def test_replicas_of_two_versions_together_end_at_the_newer_one(
     server: Server, database: str, replicas: Forker, next_replicas: Forker, clean_next: str
 ):
-    for _ in range(3):
+    for _ in range(series(2, 3)):
         with Proxy(server, barrier=RACERS) as proxy:
             replicas.start(proxy.url(database), RACERS // 2)
             next_replicas.start(proxy.url(database), RACERS // 2)
@@ -201,7 +203,7 @@ def test_without_the_guard_the_version_table_still_lets_each_revision_be_applied
 ):
     package = packages.throwaway_package(tmp_path, edits=[NO_GUARD])
     with forker.forker(pythonpath=package) as replicas:
-        for _ in range(3):
+        for _ in range(series(2, 3)):
             outcomes = released_together(replicas, server, database, 10, held_at="SAVEPOINT")
             # Not always by one: another may come first to the second revision.
             assert sorted(applied_by(outcomes)) == [*REVISIONS]

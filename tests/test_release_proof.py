@@ -74,7 +74,7 @@ def test_services_of_the_old_release_at_full_speed_do_not_notice_the_migration(
     old_database: str, old_package: Path, start: Start, form: Literal["run", "skip"]
 ):
     before = rows_there(old_database)
-    services = [start(old_package, f"old-{number}", number) for number in range(3)]
+    services = [start(old_package, f"old-{number}", number) for number in range(2)]
     assert {service.boot.version for service in services} == {OLD}
     go_on(*services)
     report = upgrade(old_database, deferred=form)
@@ -82,7 +82,7 @@ def test_services_of_the_old_release_at_full_speed_do_not_notice_the_migration(
     if form == "skip":
         assert [left.revision for left in report.deferred] == DEFERRED
         # One that boots half-way finds what it needs.
-        services.append(start(old_package, "old-3", 3))
+        services.append(start(old_package, "old-2", 2))
         go_on(*services)
         upgrade(old_database, deferred="only")
     assert status(old_database).deferred == ()
@@ -162,8 +162,8 @@ def test_a_rollback_to_the_old_release_works_and_the_contract_step_waits_until_i
     old_database: str, old_package: Path, start: Start
 ):
     upgrade(old_database)
-    old = [start(old_package, f"old-{number}", number, PAUSE) for number in range(2)]
-    new = [start(SOURCE, f"new-{number}", number, PAUSE) for number in range(2, 4)]
+    old = [start(old_package, "old-1", 1, PAUSE)]
+    new = [start(SOURCE, f"new-{number}", number, PAUSE) for number in (2, 3)]
     go_on(*old, *new)
     outcomes = stop(*new)
     old.append(start(old_package, "old-4", 4, PAUSE))

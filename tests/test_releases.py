@@ -20,6 +20,7 @@ from tests.support import packages
 from tests.support import releases as frozen
 from tests.support.clusters import Cluster
 from tests.support.filling import AWKWARD, ROLES
+from tests.support.nest import run_code
 from tests.support.processes import CHECKOUT, SOURCE, run_python, start_python
 from tests.support.releases import DUMP, Release, changed, contents, install, restore, within
 from tests.support.servers import Server, execute
@@ -166,7 +167,7 @@ def test_a_release_boots_again_on_the_newest_database_and_says_so_in_one_line_at
 ):
     with_package(newest, "t.upgrade(url); t.contract(url)", released_database)
     before = version(released_database)
-    done = told(run_python(SERVICE, released_database, "old", pythonpath=installed(release)))
+    done = told(run_code(SERVICE, released_database, "old", pythonpath=installed(release)))
     assert done["version"] == release.version
     ahead = f"{release.schema_version:03d}" not in before
     for said, logged in (done["upgrade"], done["check"]):
@@ -180,7 +181,7 @@ def test_a_release_below_the_floor_is_refused_by_its_own_code_before_it_touches_
 ):
     with_package(contracting_package, "t.upgrade(url); t.contract(url)", released_database)
     before = contents(released_database)
-    done = run_python(SERVICE, released_database, "old", pythonpath=installed(release))
+    done = run_code(SERVICE, released_database, "old", pythonpath=installed(release))
     assert "SchemaTooNewError: found: " in done.stderr
     assert contents(released_database) == before
 

@@ -27,6 +27,7 @@ from tests.support.online import facts
 from tests.support.revisions import LAST_FLOOR, NEXT, NEXT_VERSION
 from tests.support.servers import Server, execute
 from tests.support.states import rows
+from tests.support.thorough import series
 from tests.support.waiting import wait_for
 from tests.support.ways import Call, asyncpg, both_drivers
 from tests.support.ways import psycopg as blocking
@@ -75,14 +76,14 @@ def copied(server: Server, template: str) -> Iterator[str]:
 @pytest.mark.parametrize(
     ("way", "call", "how", "every"),
     [
-        ("up", blocking, "killed", 15),
-        ("up", blocking, "terminated", 29),
-        ("up", asyncpg, "killed", 31),
+        ("up", blocking, "killed", series(29, 15)),
+        ("up", blocking, "terminated", series(43, 29)),
+        ("up", asyncpg, "killed", series(53, 31)),
         ("down", blocking, "killed", 23),
-        ("contract", blocking, "killed", 23),
+        ("contract", blocking, "killed", series(37, 23)),
         ("widen", asyncpg, "terminated", 31),
     ],
-    ids=lambda value: getattr(value, "__name__", str(value)),
+    ids=["up, killed", "up, terminated", "up on asyncpg, killed", "down", "contract", "widen on asyncpg"],
 )
 def test_a_run_may_die_at_any_statement(
     server: Server,

@@ -9,7 +9,16 @@ from tests.support import packages
 from tests.support.catalog_dump import dump
 from tests.support.revisions import NEXT
 from tests.support.servers import Server, database_name, execute
-from tests.support.ways import Call, asyncpg, both_drivers, in_process, psycopg, role, role_of
+from tests.support.ways import (
+    Call,
+    asyncpg,
+    both_drivers,
+    drivers_by_turns,
+    in_process,
+    psycopg,
+    role,
+    role_of,
+)
 from todo_schema import (
     DatabaseUnreachableError,
     MigrationLockedError,
@@ -55,8 +64,7 @@ def test_the_timeouts_of_a_role_do_not_apply_to_a_migration(
         assert execute(database, "SELECT version_num FROM todo_schema_version") == [(NEXT,)]
 
 
-@both_drivers
-@pytest.mark.parametrize(
+@drivers_by_turns(
     "setting",
     [
         "statement_timeout = '20ms'",

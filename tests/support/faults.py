@@ -46,7 +46,8 @@ def moments_of(statements: dict[int, str]) -> list[tuple[int, Moment]]:
 def some_moments_of(statements: dict[int, str], every: int) -> list[tuple[int, Moment]]:
     """One of so many moments, all those of what ends a transaction, and at least one of each kind of statement.
 
-    Statements that begin alike are of a kind; a prime number meets different moments of those that come again.
+    Statements whose first two words are the same are of a kind: in one transaction no table is unlike another. A prime
+    number meets different moments of those that come again.
     """
     moments = [
         (number, moment)
@@ -62,4 +63,4 @@ def some_moments_of(statements: dict[int, str], every: int) -> list[tuple[int, M
 
 
 def _kind(sql: str) -> str:
-    return "".join(sql.split())[:40]
+    return " ".join(sql.split()[:2])

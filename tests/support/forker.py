@@ -4,14 +4,13 @@ import json
 import os
 import select
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from tests.support.processes import CHECKOUT, SOURCE, clean_environment
+from tests.support.nest import Hatched, hatch
 
 # What boots where nothing else is asked for.
 UPGRADE = """
@@ -27,11 +26,22 @@ async def boot(url):
     return (await upgrade_async(url)).as_dict()
 """
 
+ADOPT = """
+from todo_schema import adopt
+def boot(url):
+    return adopt(url, apply=True).as_dict()
+"""
+ADOPT_ASYNC = """
+from todo_schema import adopt_async
+async def boot(url):
+    return (await adopt_async(url, apply=True)).as_dict()
+"""
+
 
 class Forker:
     """A process that forks others, as often as it is asked; see `forker`."""
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
+    def __init__(self, process: Hatched) -> None:
         """Take the process, which is ready."""
         self._process = process
         self._owes_outcomes = False
@@ -41,7 +51,6 @@ class Forker:
         if self._owes_outcomes:
             # A test that failed did not ask for them: the next one is not to take them for its own.
             self.outcomes()
-        assert self._process.stdin
         self._process.stdin.write(json.dumps({"n": n, "url": url}) + "\n")
         self._process.stdin.flush()
         pids: list[int] = self._answer()
@@ -60,7 +69,6 @@ class Forker:
         return self.outcomes()
 
     def _answer(self) -> Any:
-        assert self._process.stdout
         line = self._process.stdout.readline()
         if not line:
             raise RuntimeError(f"the forker ended with {self._process.wait()}")
@@ -70,24 +78,9 @@ class Forker:
 @contextmanager
 def forker(snippet: str = UPGRADE, *, pythonpath: Path | None = None) -> Iterator[Forker]:
     """Give a forker whose processes run `boot` of `snippet` with the package in `pythonpath`."""
-    path = os.pathsep.join([str(pythonpath or SOURCE), str(CHECKOUT)])
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.support.forker", snippet],
-        env=clean_environment({"PYTHONPATH": path}),
-        cwd=CHECKOUT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        # A group of its own, so that whatever it forked can be killed with it.
-        start_new_session=True,
-    )
-    try:
+    # What it has forked is killed with it.
+    with closing(hatch("tests.support.forker", snippet, pythonpath=pythonpath)) as process:
         yield Forker(process)
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        with process:
-            pass
 
 
 def kill(pid: int) -> None:

@@ -41,6 +41,11 @@ def import_everything() -> None:
         # A name may need an extra that is not installed.
         with suppress(ImportError):
             getattr(todo_schema, name)
+    import_libraries()
+
+
+def import_libraries() -> None:
+    """Import what the package imports, and nothing of the package."""
     for name in _NEEDED_SOONER_OR_LATER:
         importlib.import_module(name)
 

@@ -4,17 +4,14 @@ See busy_service.py, the program.
 """
 
 import json
-import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from tests.support.processes import CHECKOUT, clean_environment
+from tests.support.nest import Hatched, hatch
 from tests.support.servers import execute
 from tests.support.waiting import wait_for
 
@@ -106,10 +103,8 @@ class Busy:
 
     """
 
-    def __init__(self, name: str, process: "subprocess.Popen[str]", log: IO[str]) -> None:
+    def __init__(self, name: str, process: Hatched, log: IO[str]) -> None:
         """Take its process, which boots meanwhile."""
-        assert process.stdin
-        assert process.stdout
         self.name = name
         self._process = process
         self._questions = process.stdin
@@ -148,33 +143,39 @@ class Busy:
 
 
 @contextmanager
-def busy(package: Path, url: str, name: str, number: int, pause: float = 0.0) -> Iterator[Busy]:
+def busy(
+    package: Path | None,
+    url: str,
+    name: str,
+    number: int,
+    pause: float = 0.0,
+    *more: str,
+    program: str = "tests.support.busy_service",
+) -> Iterator[Busy]:
     """Run a service with the package in a folder.
 
     Args:
-        package: The folder.
+        package: The folder; None where it uses this checkout's, or none at all.
         url: The database.
         name: A name that no other service has had in this database: `old-` or `new-` and a number.
         number: A number below `SLICES` that no other service has at the same time.
         pause: Seconds that it rests after each operation, for what else there is to do.
+        more: More arguments of the program.
+        program: The program.
 
     """
     with (
         tempfile.TemporaryFile("w+") as log,
-        subprocess.Popen(
-            [sys.executable, "-m", "tests.support.busy_service", url, name, str(number), str(pause)],
-            env=clean_environment({"PYTHONPATH": os.pathsep.join([str(package), str(CHECKOUT)])}),
-            cwd=CHECKOUT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
+        closing(
+            hatch(
+                program,
+                *(url, name, str(number), str(pause), *more),
+                pythonpath=package,
+                stderr=log,
+            )
         ) as process,
     ):
-        try:
-            yield Busy(name, process, log)
-        finally:
-            process.kill()
+        yield Busy(name, process, log)
 
 
 def go_on(*services: Busy, rounds: int = 6) -> None:

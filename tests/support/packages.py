@@ -1,13 +1,13 @@
 """Copies of the package with other revisions, other code, or as a wheel."""
 
-import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tests.support.processes import CHECKOUT, SOURCE, run_python
+from tests.support.nest import run_code
+from tests.support.processes import CHECKOUT, SOURCE
 from tests.support.revisions import CONTRACT, CONTRACTS, NEXT, NEXT_VERSION
 from tests.support.servers import Server
 from todo_schema import SCHEMA_VERSION
@@ -160,12 +160,7 @@ def _edit(package: Path, edits: Sequence[tuple[str, str, str]]) -> None:
 
 def write_catalogues(folder: Path, server: Server) -> None:
     """Write the catalogue file of each schema version of a throw-away package, with the package's own code."""
-    done = run_python(
-        _WRITE_CATALOGUES,
-        server.url(),
-        str(folder),
-        env={"PYTHONPATH": os.pathsep.join([str(folder), str(CHECKOUT)])},
-    )
+    done = run_code(_WRITE_CATALOGUES, server.url(), str(folder), pythonpath=folder)
     if done.returncode:
         raise RuntimeError(f"the catalogues of {folder} were not written: {done.stderr}")
 

@@ -5,18 +5,16 @@ As a program: a request on each line of standard input, its answer on each line 
 
 import asyncio
 import json
-import os
-import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from queue import Queue
 from typing import Any, NamedTuple
 
-from tests.support import processes
+from tests.support.nest import Hatched, hatch
 from tests.support.servers import execute
 from tests.support.waiting import wait_for
 
@@ -38,7 +36,7 @@ class Answer(NamedTuple):
 class Peer:
     """The near end of such a process; see `peer` and, for the requests, `Program`."""
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
+    def __init__(self, process: Hatched) -> None:
         """Take the process, and listen to it."""
         self.process = process
         self._told = 0
@@ -48,7 +46,6 @@ class Peer:
 
     def tell(self, request: str, *, at: float = 0.0, **arguments: object) -> None:
         """Send a request, to be begun at a moment of `time.monotonic`, which all processes share."""
-        assert self.process.stdin
         # A test that failed may have left an answer unread, or not waited for it.
         self._answers = Queue()
         self._told += 1
@@ -66,11 +63,10 @@ class Peer:
 
     def kill(self) -> None:
         """Kill the process with SIGKILL and wait for its end."""
-        processes.kill(self.process)
+        self.process.kill()
         self._listener.join()
 
     def _listen(self) -> None:
-        assert self.process.stdout
         for line in self.process.stdout:
             answer = Answer(**json.loads(line))
             if answer.number == self._told:
@@ -92,16 +88,7 @@ class Peer:
 @contextmanager
 def peer(package: Path | None = None) -> Iterator[Peer]:
     """Start a peer with the package in a folder, this checkout's where it is None."""
-    path = os.pathsep.join([str(package or processes.SOURCE), str(processes.CHECKOUT)])
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.support.peers"],
-        env=processes.clean_environment({"PYTHONPATH": path}),
-        cwd=processes.CHECKOUT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    with process:
+    with closing(hatch("tests.support.peers", pythonpath=package)) as process:
         running = Peer(process)
         try:
             yield running

@@ -1,18 +1,14 @@
 """Replicas of a service, which serve in processes of their own; see replica.py, the program."""
 
 import json
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from tests.support.processes import clean_environment
+from tests.support.nest import Hatched, hatch
 from tests.support.waiting import wait_for
-
-_PROGRAM = Path(__file__).with_name("replica.py")
 
 
 class Replica:
@@ -24,10 +20,8 @@ class Replica:
 
     """
 
-    def __init__(self, service: str, process: "subprocess.Popen[str]", log: IO[str]) -> None:
+    def __init__(self, service: str, process: Hatched, log: IO[str]) -> None:
         """Take its process, and wait until it serves."""
-        assert process.stdin
-        assert process.stdout
         self.service = service
         self._process = process
         self._questions = process.stdin
@@ -57,7 +51,6 @@ class Replica:
     def kill(self) -> None:
         """End it with SIGKILL."""
         self._process.kill()
-        self._process.wait()
 
     def _hear(self) -> dict[str, Any]:
         line = self._answers.readline()
@@ -71,19 +64,11 @@ def replica(package: Path, url: str, service: str, column: str = "") -> Iterator
     """A replica with the package in a folder; `column` is one of `tasks` that it writes too."""
     with (
         tempfile.TemporaryFile("w+") as log,
-        subprocess.Popen(
-            [sys.executable, "-P", _PROGRAM, url, service, column],
-            env=clean_environment(pythonpath=package),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
+        closing(
+            hatch("tests.support.replica", url, service, column, pythonpath=package, stderr=log)
         ) as process,
     ):
-        try:
-            yield Replica(service, process, log)
-        finally:
-            process.kill()
+        yield Replica(service, process, log)
 
 
 def assert_together(*replicas: Replica) -> None:

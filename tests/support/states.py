@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from tests.support.processes import run_python
+from tests.support.nest import run_code
 from tests.support.revisions import CONTRACT, CONTRACTS, NEXT, NEXT_VERSION
 from tests.support.servers import execute
 from todo_schema import SCHEMA_VERSION, State, catalog
@@ -52,6 +52,6 @@ def version(url: str) -> list[str]:
 
 def with_package(package: Path, code: str, url: str) -> str:
     """Run a line of Python with another version of the package, and return what it printed."""
-    done = run_python(f"import sys, todo_schema as t; url = sys.argv[1]; {code}", url, pythonpath=package)
+    done = run_code(f"import sys, todo_schema as t; url = sys.argv[1]; {code}", url, pythonpath=package)
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -2,8 +2,9 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import cycle
 from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
@@ -68,6 +69,20 @@ def in_process(call: Call, name: str, url: str, package: Path | None = None) -> 
 
 
 both_drivers = pytest.mark.parametrize("call", [psycopg, asyncpg], ids=lambda call: call.__name__)
+
+
+def drivers_by_turns(arguments: str, values: Iterable[Any]) -> pytest.MarkDecorator:
+    """Give each value with one of the two drivers, where what the values differ in is not what the drivers do.
+
+    `arguments` and `values` are those of `pytest.mark.parametrize`.
+    """
+    names = arguments.split(", ")
+    calls = zip(values, cycle([psycopg, asyncpg]), strict=False)
+    return pytest.mark.parametrize(
+        (*names, "call"),
+        [(*(value if len(names) > 1 else (value,)), call) for value, call in calls],
+        ids=lambda value: getattr(value, "__name__", None),
+    )
 
 
 @contextmanager
