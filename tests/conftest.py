@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import clusters, contracting, packages, ways
+from tests.support import chatbots, clusters, contracting, packages, ways
 from tests.support.clusters import Cluster
 from tests.support.old_services import OLD
 from tests.support.peers import Peer, Stage, peer
@@ -16,14 +16,26 @@ from tests.support.pooler import Pooler, pgbouncer
 from tests.support.releases import RELEASES, Release, install
 from tests.support.servers import Server, embedded_server, given_server
 
+# Projects of their own, some with tests: those of ours run them.
+collect_ignore = ["downstream"]
+
 # What these try is the server or our own code more than Python or a dependency, and authors have the newest Alembic
 # and ruff: once, by `make test`, is enough.
 SLOW = {
+    "test_adopt",
+    "test_adopt_kills",
+    "test_adopt_races",
+    "test_adopt_sequences",
+    "test_adopt_surroundings",
+    "test_adopt_under_load",
+    "test_adopt_ways",
+    "test_alembic_version",
     "test_authoring",
     "test_backfills",
     "test_backfills_disturbed",
     "test_behind",
     "test_busy_leases",
+    "test_catalog",
     "test_cli_contract",
     "test_clients",
     "test_compatibility",
@@ -41,7 +53,14 @@ SLOW = {
     "test_definitions",
     "test_disk_full",
     "test_docs",
+    "test_docs_code",
+    "test_downstream_devmatrix",
+    "test_downstream_socrates",
+    "test_downstream_suite",
     "test_encodings",
+    "test_fastapi_service",
+    "test_fleet",
+    "test_fleet_command",
     "test_floor",
     "test_floor_kept",
     "test_going_back",
@@ -53,6 +72,7 @@ SLOW = {
     "test_keys",
     "test_kills",
     "test_lease_settings",
+    "test_leased_engines",
     "test_leftovers",
     "test_lock_circles",
     "test_lock_classes",
@@ -84,12 +104,15 @@ SLOW = {
     "test_rolling",
     "test_rules",
     "test_rules_old_wheel",
+    "test_schemas",
     "test_server_side",
     "test_squawk",
     "test_statement_rules",
     "test_support",
     "test_support_load",
     "test_support_proxy",
+    "test_tenants",
+    "test_throwaway",
     "test_triggers",
     "test_under_load",
     "test_unfinished",
@@ -149,6 +172,21 @@ def finished_database(upgraded_database: str) -> str:
     return upgraded_database
 
 
+@pytest.fixture(scope="session")
+def chatbot_template(server: Server) -> str:
+    """The url of a database that the todo chatbot's own chain has made, to be copied; nobody may connect to it."""
+    url = server.create_database()
+    chatbots.made_by_its_chain(url)
+    return url
+
+
+@pytest.fixture
+def chatbot_database(server: Server, chatbot_template: str) -> Iterator[str]:
+    """The url of a fresh database that the todo chatbot's own chain has made."""
+    with chatbots.copied(server, chatbot_template) as url:
+        yield url
+
+
 @pytest.fixture
 def private_server() -> Iterator[Cluster]:
     """A server of the test's own, for restarts, limits and access rules."""
@@ -156,7 +194,7 @@ def private_server() -> Iterator[Cluster]:
         yield running
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def debian() -> Iterator[Cluster]:
     """Debian's server, an older one than the wheel's; who uses it leaves its settings alone."""
     try:

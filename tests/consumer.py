@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import assert_type
 from uuid import UUID
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, make_url
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -14,8 +14,11 @@ from todo_schema import (
     ChangeReport,
     Conversation,
     ConversationNotFoundError,
+    FleetReport,
+    Installation,
     Message,
     MessageCreate,
+    Outcome,
     Plan,
     Revision,
     SchemaOutdatedError,
@@ -23,6 +26,7 @@ from todo_schema import (
     State,
     Status,
     Task,
+    TodoSchemaError,
     User,
     __version__,
     append_messages,
@@ -42,6 +46,8 @@ from todo_schema import (
     status_async,
     upgrade,
     upgrade_async,
+    upgrade_many,
+    upgrade_many_async,
     user_by_email,
 )
 
@@ -61,6 +67,17 @@ def at_boot(url: str, engine: Engine) -> None:
     except SchemaOutdatedError as error:
         assert_type(error.cure, str)
     print(__version__.upper())
+
+
+async def all_of_them(urls: list[str]) -> None:
+    report = upgrade_many(
+        [*urls, make_url(urls[0]), Installation(urls[0], schema="acme")], concurrency=4, progress=print
+    )
+    assert_type(report, FleetReport)
+    for outcome in (await upgrade_many_async(urls)).outcomes:
+        assert_type(outcome, Outcome)
+        assert_type(outcome.report, ChangeReport | None)
+        assert_type(outcome.error, TodoSchemaError | None)
 
 
 async def in_a_loop(connection: AsyncConnection) -> None:

@@ -103,6 +103,8 @@ LIFE: list[tuple[str, tuple[Any, ...], dict[str, Any], Callable[[Any], Any], Any
     ),
     ("upgrade", (), {}, lambda said: said.after, State.CURRENT),
     ("stamp", ("base",), {}, lambda said: said.after, State.UNVERSIONED),
+    ("adopt", (), {}, lambda said: (said.answer, said.version), ("recorded", SCHEMA_VERSION)),
+    ("stamp", ("base",), {}, lambda said: said.after, State.UNVERSIONED),
     ("upgrade", (), {}, lambda said: said.adopted, True),
     (
         "stamp",
@@ -114,9 +116,10 @@ LIFE: list[tuple[str, tuple[Any, ...], dict[str, Any], Callable[[Any], Any], Any
 ]
 
 
-@pytest.mark.parametrize("schema", [None, ODD_SCHEMA], ids=["default", "odd"])
 @pytest.mark.parametrize(
-    "given", [as_text, as_url, engine_of, connection_of], ids=lambda given: given.__name__
+    ("given", "schema"),
+    [(as_text, None), (as_url, ODD_SCHEMA), (engine_of, None), (connection_of, ODD_SCHEMA)],
+    ids=lambda value: getattr(value, "__name__", None),
 )
 def test_every_function_takes_a_url_an_engine_or_a_connection(
     database: str, given: Callable[[str], Any], schema: str | None
@@ -129,15 +132,19 @@ def test_every_function_takes_a_url_an_engine_or_a_connection(
     told = rows(database, "line, action", schema or "public")
     assert [action for line, action in told if line == "expand"] == [
         *(*up, *down, *up),
-        *("stamp", "adopt", "stamp"),
+        *("stamp", "adopt", "stamp", "adopt", "stamp"),
     ]
 
 
-@pytest.mark.parametrize("schema", [None, ODD_SCHEMA], ids=["default", "odd"])
 @pytest.mark.parametrize(
-    "given",
-    [async_text, async_url, async_engine_of, async_connection_of],
-    ids=lambda given: given.__name__,
+    ("given", "schema"),
+    [
+        (async_text, ODD_SCHEMA),
+        (async_url, None),
+        (async_engine_of, ODD_SCHEMA),
+        (async_connection_of, None),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
 )
 async def test_every_twin_takes_a_url_an_async_engine_or_an_async_connection(
     database: str, given: Callable[[str], Any], schema: str | None
@@ -182,7 +189,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize(
-    "name", ["upgrade", "status", "check", "plan", "downgrade", "stamp", "history", "sql"]
+    "name", ["upgrade", "status", "check", "plan", "downgrade", "stamp", "history", "sql", "adopt"]
 )
 @pytest.mark.parametrize("wrong", [name for name in WRONG if name != "None"])
 async def test_anything_else_is_a_type_error_that_says_what_to_pass(name: str, wrong: str):
@@ -214,3 +221,22 @@ async def test_an_engine_of_the_other_kind_is_a_type_error_that_names_the_twin()
         upgrade(asynchronous)
     with pytest.raises(TypeError, match=r"(?s)of type Engine.* without _async"):
         await todo_schema.upgrade_async(blocking)
+
+
+def test_a_connection_says_by_its_map_where_the_tables_are(database: str):
+    engine = create_engine(database.replace("postgresql:", "postgresql+psycopg:"))
+    with engine.connect().execution_options(schema_translate_map={None: "todo"}) as connection:
+        assert todo_schema.upgrade(connection).schema == "todo"
+        todo_schema.require_version(connection, 1)
+        with pytest.raises(todo_schema.SchemaOutdatedError):
+            todo_schema.require_version(connection, 1, schema="public")
+    engine.dispose()
+
+
+async def test_so_does_one_of_an_event_loop(database: str):
+    engine = create_async_engine(database.replace("postgresql:", "postgresql+asyncpg:"))
+    async with engine.connect() as connection:
+        await connection.execution_options(schema_translate_map={None: "todo"})
+        assert (await todo_schema.upgrade_async(connection)).schema == "todo"
+    assert status(database).state is State.EMPTY
+    await engine.dispose()

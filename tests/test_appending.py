@@ -11,7 +11,7 @@ from typing import Annotated
 import httpx
 import pytest
 from fastapi import Depends, FastAPI
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import event, text
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -101,6 +101,20 @@ async def test_messages_of_the_same_time_stay_in_the_order_given(factory, talk, 
         written += await append_messages(session, talk.user_id, talk.id, said(*asked[500:]))
     assert len({message.created_at for message in written}) == 1
     assert await contents(factory, talk) == asked
+
+
+@pytest.mark.parametrize("wrap", [lambda inner: [inner], lambda inner: {"a": inner}], ids=["list", "object"])
+def test_a_payload_that_no_answer_could_hold_is_refused_before_it_is_stored(wrap):
+    """Pydantic writes 255 levels and no more: one message would make the history of its conversation unreadable."""
+
+    def nested(levels):
+        return {"a": reduce(lambda inner, _: wrap(inner), range(levels - 1), 1)}
+
+    deepest = MessageCreate(role="tool", content="x", payload=nested(200))
+    assert TypeAdapter(dict[str, list[MessageCreate]]).dump_json({"items": [deepest]})
+    with pytest.raises(ValidationError, match="deeper than 200 levels"):
+        MessageCreate(role="tool", content="x", payload=nested(201))
+    MessageCreate(role="tool", content="x", payload={"flat": [{}] * 1000, "text": "[" * 1000})
 
 
 @pytest.mark.parametrize("number", [1, 2, 1000])

@@ -1,16 +1,13 @@
 """The command line: what it prints, for people and for programs, and how it exits."""
 
 import json
-import os
-import pty
 import subprocess
 import sys
-from contextlib import suppress
 
 import pytest
 
 import todo_schema
-from tests.support.commands import call
+from tests.support.commands import call, on_a_terminal
 from tests.support.ports import refuse
 from tests.support.processes import clean_environment, run_python
 from tests.support.revisions import CONTRACTS, NEXT_VERSION, REVISIONS
@@ -33,6 +30,7 @@ COMMANDS = [
         "plan",
         "sql",
         "downgrade",
+        "adopt",
         "stamp",
     ),
     "demo",
@@ -157,6 +155,7 @@ def test_the_help_of_each_command_has_an_example_and_the_exit_codes(command):
     result = call(command, "--help")
     assert result.exit_code == 0
     assert f"Example: todo-schema {command}" in result.stdout
+    assert ("--schema" in result.stdout) is (command != "demo")
     assert all(f"{code.value} " in result.stdout.split("Exit codes", 1)[1] for code in Exit)
     assert command in call("--help").stdout
 
@@ -173,21 +172,11 @@ def test_a_schema_that_cannot_be_is_a_mistake_of_usage(database, schema):
 
 
 def test_on_a_terminal_progress_is_shown_while_a_revision_runs(database):
-    leader, follower = pty.openpty()
-    command = [sys.executable, "-m", "todo_schema", "upgrade", "--url", database]
-    environment = clean_environment({"TERM": "xterm-256color"})
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=follower, env=environment)
-    os.close(follower)
-    shown = b""
-    with suppress(OSError):  # what Linux says where the other side has gone
-        while more := os.read(leader, 4096):
-            shown += more
-    os.close(leader)
-    assert process.communicate()[0].startswith(f"schema none -> {SCHEMA_VERSION}".encode())
-    assert process.returncode == 0
+    code, out, shown = on_a_terminal("upgrade", "--url", database, columns=80)
+    assert (code, out.splitlines()[0]) == (0, f"schema none -> {SCHEMA_VERSION}")
     for revision in REVISIONS:
-        assert f"done {revision}".encode() in shown
-    assert b"\x1b[" in shown
+        assert f"done {revision}" in shown
+    assert "\x1b[" in shown
 
 
 def test_the_help_does_not_show_the_url_of_the_environment():

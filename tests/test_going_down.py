@@ -13,7 +13,18 @@ from tests.support.releases import Rows, contents, within
 from tests.support.revisions import CONTRACTS, REVISIONS
 from tests.support.servers import Server, execute
 from tests.support.states import version, with_package
-from todo_schema import PreflightError, State, catalog, check, contract, downgrade, history, status, upgrade
+from todo_schema import (
+    PreflightError,
+    State,
+    TablesReferencedError,
+    catalog,
+    check,
+    contract,
+    downgrade,
+    history,
+    status,
+    upgrade,
+)
 
 # A row for each thing that the head can hold and the baseline cannot, beside rows that use none of it.
 FILLED = """
@@ -197,3 +208,21 @@ def test_rows_that_a_deferred_revision_fails_on_stop_no_boot_and_are_named(
     assert [step.revision for step in upgrade(old_database, deferred="only").applied] == [revision]
     assert status(old_database).deferred == ()
     assert check(old_database, deep=True) is State.CURRENT
+
+
+def test_tables_that_a_service_refers_to_are_not_dropped_and_nothing_is_undone(upgraded_database: str):
+    execute(
+        upgraded_database,
+        """CREATE TABLE "Ac count" (user_id uuid REFERENCES users); CREATE TABLE copy (task bigint REFERENCES tasks);
+        CREATE VIEW mail AS SELECT email FROM users; CREATE MATERIALIZED VIEW talks AS SELECT id FROM conversations""",
+    )
+    before = dump(upgraded_database)
+    with pytest.raises(TablesReferencedError) as refused:
+        downgrade(upgraded_database, to="base")
+    assert dump(upgraded_database) == before
+    for name in ('"Ac count"', "copy", "view mail", "view talks"):
+        assert name in refused.value.found
+    downgrade(upgraded_database, to=1)
+    _, cure = refused.value.cure.split("or: ")
+    execute(upgraded_database, cure)
+    assert downgrade(upgraded_database, to="base").after is State.EMPTY

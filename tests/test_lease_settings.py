@@ -7,7 +7,6 @@ import pytest
 from sqlalchemy import text
 
 from tests.support.backends import backend
-from tests.support.clusters import debian_server
 from tests.support.holding import BEFORE_THE_LEASE, build_gates, gate_shut, wait_at_gate
 from tests.support.leases import NO_FLOOR, factory_on, held_by, leases
 from tests.support.servers import Server, database_name, execute
@@ -28,15 +27,6 @@ SETTINGS = [
     "standard_conforming_strings = off",
     "statement_timeout = '200ms'",
 ]
-
-
-@pytest.fixture(scope="module")
-def debian() -> Iterator[Server]:
-    try:
-        with debian_server() as running:
-            yield running
-    except FileNotFoundError as missing:
-        pytest.skip(str(missing))
 
 
 @pytest.fixture(params=["server", "debian"])

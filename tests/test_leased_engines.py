@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from sqlalchemy import StaticPool, select, text
+from sqlalchemy import StaticPool, func, select, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tests.support.backends import backend, two_backends
@@ -16,16 +16,20 @@ from tests.support.leases import (
     leases,
     own_engine,
     step_under_way,
+    wait_until_nobody_holds_any,
 )
 from tests.support.proxy import Proxy
 from tests.support.revisions import CONTRACTS
 from tests.support.servers import Server, execute
 from tests.support.states import FLOOR
+from tests.support.waiting import wait_for
 from tests.support.ways import psycopg
 from todo_schema import (
     ClientsConnectedError,
+    DatabaseUnreachableError,
     SchemaTooNewError,
     State,
+    User,
     check_async,
     clients_async,
     contract_async,
@@ -112,6 +116,62 @@ async def test_a_factory_for_each_schema_on_one_engine_makes_its_connections_cli
     assert (leases(database, "one"), leases(database, "two")) == (held_by({pid}), [])
     assert await backend(session_factory(engine, schema="two")) == pid
     assert leases(database, "one") == leases(database, "two") == held_by({pid})
+    await engine.dispose()
+
+
+@drivers
+async def test_a_connection_of_a_shared_engine_that_lost_the_server_s_leases_the_next_one(
+    database: str, driver: str
+):
+    psycopg("upgrade", database, schema="one")
+    engine = own_engine(driver, database)
+    number = text("SELECT pg_backend_pid()")
+    async with session_factory(engine, schema="one").engine.connect() as connection:
+        lost = (await connection.execute(number)).scalar_one()
+        await connection.rollback()
+        await connection.invalidate()
+        pid = (await connection.execute(number)).scalar_one()
+        assert pid != lost
+        assert leases(database, "one") == held_by({pid})
+    await engine.dispose()
+
+
+@drivers
+async def test_where_an_engine_says_that_its_tables_are_the_lease_is_taken_unless_a_factory_says_another(
+    database: str, driver: str
+):
+    for schema in ("one", "two"):
+        psycopg("upgrade", database, schema=schema)
+    async with session_factory(database, schema="one") as first:
+        for schema, expected in ((None, "one"), ("two", "two")):
+            engine = own_engine(driver, database)
+            options = first.engine.get_execution_options()
+            factory = session_factory(engine.execution_options(**options), schema=schema)
+            async with factory.begin() as session:
+                session.add(User(email=f"{schema}@example.com"))
+                pid = (await session.exec(select(func.pg_backend_pid()))).scalar_one()
+                assert leases(database, expected) == held_by({pid})
+            assert execute(database, f"SELECT email FROM {expected}.users") == [(f"{schema}@example.com",)]
+            await engine.dispose()
+            wait_until_nobody_holds_any(database, expected)
+    options = {"schema_translate_map": {None: "two"}}
+    async with session_factory(database, execution_options=options) as factory:
+        pid = await backend(factory)
+        assert leases(database, "two") == held_by({pid})
+
+
+@drivers
+async def test_a_server_that_ends_a_connection_while_it_takes_its_lease_is_unreachable(
+    server: Server, upgraded_database: str, driver: str
+):
+    engine = own_engine(driver, upgraded_database)
+    with step_under_way(upgraded_database):  # keeps the lease waiting, which asks again and again
+        asked = asyncio.create_task(backend(session_factory(engine)))
+        query = f"SELECT pid FROM pg_stat_activity WHERE query LIKE '%{MESSAGE}%' AND pid <> pg_backend_pid()"
+        found = await asyncio.to_thread(wait_for, lambda: server.execute(query, upgraded_database))
+        server.terminate(found[0][0])
+        with pytest.raises(DatabaseUnreachableError):
+            await asked
     await engine.dispose()
 
 

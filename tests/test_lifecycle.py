@@ -67,6 +67,7 @@ def test_status_lists_how_unversioned_tables_differ(upgraded_database: str):
     said = status(upgraded_database)
     assert said.state is State.UNVERSIONED
     assert said.differences == ("column messages.content: found text, needed text not null",)
+    assert said.contract_pending[0].waits_for == "todo-schema adopt --url URL"
 
 
 def test_status_of_tables_that_upgrade_would_adopt_lists_no_difference(upgraded_database: str):

@@ -9,7 +9,6 @@ import psycopg
 import pytest
 from alembic.operations import Operations
 
-from tests.support.clusters import debian_binaries, debian_server
 from tests.support.lock_cases import (
     ALONE,
     EXACT,
@@ -57,10 +56,8 @@ def session(request: pytest.FixtureRequest) -> Iterator[Session]:
     with ExitStack() as stack:
         if request.param == "embedded":
             server: Server = request.getfixturevalue("server")
-        elif debian_binaries() is None:
-            pytest.skip("Debian's PostgreSQL is not installed")
         else:
-            server = stack.enter_context(debian_server())
+            server = request.getfixturevalue("debian")
         url = server.create_database()
         stack.callback(server.drop_database, url)
         with psycopg.connect(url) as connection:

@@ -10,7 +10,7 @@ from tests.support.contracting import Asked
 from tests.support.revisions import NEXT
 from tests.support.servers import execute
 from tests.support.states import AHEAD, STATES, index_of
-from tests.support.ways import Call, both_drivers, in_process
+from tests.support.ways import Call, both_drivers, drivers_by_turns, in_process
 from todo_schema import (
     SCHEMA_VERSION,
     ForeignVersionError,
@@ -51,9 +51,8 @@ def refused(call: Call, url: str, kind: type[TodoSchemaError], *names: str) -> l
     return errors
 
 
-@both_drivers
-@pytest.mark.parametrize(
-    ("table", "definition"),
+@drivers_by_turns(
+    "table, definition",
     [
         ("users", "TABLE users (id serial PRIMARY KEY, name text)"),
         ("tasks", "TABLE tasks (celery_id text, state text)"),
@@ -77,8 +76,7 @@ def test_a_table_of_somebody_else_s_is_refused_with_its_name_and_each_difference
     assert call("check", database, schema="todo", deep=True) is State.CURRENT
 
 
-@both_drivers
-@pytest.mark.parametrize(
+@drivers_by_turns(
     "table",
     [
         "TABLE todo_schema_version AS SELECT 'abc123'::text AS version_num",
@@ -119,8 +117,7 @@ def test_the_cure_for_a_row_that_a_person_wrote_into_our_table_works(
     assert call("check", upgraded_database, deep=True) is State.CURRENT
 
 
-@both_drivers
-@pytest.mark.parametrize(
+@drivers_by_turns(
     "lost",
     [
         "DELETE FROM todo_schema_version",
@@ -148,9 +145,8 @@ def test_tables_that_are_exactly_ours_are_adopted_without_a_version_and_the_repo
     ]
 
 
-@both_drivers
-@pytest.mark.parametrize(
-    ("change", "difference"),
+@drivers_by_turns(
+    "change, difference",
     [
         ("DROP TABLE tasks", "table tasks: missing, needed table"),
         ("ALTER TABLE tasks DROP COLUMN description", "column tasks.description: missing, needed text"),
@@ -181,9 +177,8 @@ def test_altered_tables_without_a_version_are_refused_with_the_difference(
     assert [line for line in call("status", upgraded_database).differences if line.startswith(difference)]
 
 
-@both_drivers
-@pytest.mark.parametrize(
-    ("change", "difference"),
+@drivers_by_turns(
+    "change, difference",
     [
         ("DROP TABLE tasks", "table tasks: missing"),
         ("DROP TABLE todo_schema_history", "table todo_schema_history: missing"),
@@ -246,8 +241,7 @@ def test_a_newer_database_that_still_has_our_tables_is_normal_and_logged_once(
     assert contents(upgraded_database) == before
 
 
-@both_drivers
-@pytest.mark.parametrize("version", [HEAD, NEXT])
+@drivers_by_turns("version", [HEAD, NEXT])
 def test_a_boot_that_has_nothing_to_do_does_not_import_alembic(
     upgraded_database: str, call: Call, version: str
 ):

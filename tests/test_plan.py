@@ -1,22 +1,16 @@
 """What `plan` says of each pending step: parts, locks, sizes, need; and what is said elsewhere of what was left."""
 
 import json
-import os
-import pty
-import subprocess
-import sys
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from tests.support import contracting, packages
 from tests.support.catalog_dump import dump
-from tests.support.commands import call_of
+from tests.support.commands import call_of, on_a_terminal
 from tests.support.contracting import Asked, everything
 from tests.support.online import AFTER, revision_file
-from tests.support.processes import clean_environment
 from tests.support.psql import apply, psql
 from tests.support.revisions import NEXT, NEXT_VERSION
 from tests.support.servers import Server, execute
@@ -128,22 +122,10 @@ def test_the_two_options_for_deferred_revisions_exclude_each_other(filled: str, 
 
 
 def test_on_a_terminal_a_bar_shows_how_far_a_backfill_has_come(filled: str, package: Path):
-    leader, follower = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "todo_schema", "upgrade", "--url", filled],
-        stdout=subprocess.PIPE,
-        stderr=follower,
-        env=clean_environment({"TERM": "xterm-256color", "COLUMNS": "160"}, package),
-    )
-    os.close(follower)
-    shown = b""
-    with suppress(OSError):  # what Linux says where the other side has gone
-        while more := os.read(leader, 4096):
-            shown += more
-    os.close(leader)
-    assert process.communicate()[0].startswith(f"schema {HEAD.lstrip('0')} -> {NEXT_VERSION + 1}".encode())
-    assert b"1000 rows changed" in shown
-    assert b"100%" in shown
+    _, out, shown = on_a_terminal("upgrade", "--url", filled, columns=160, package=package)
+    assert out.startswith(f"schema {HEAD.lstrip('0')} -> {NEXT_VERSION + 1}")
+    assert "1000 rows changed" in shown
+    assert "100%" in shown
 
 
 def test_the_script_leads_over_several_parts_up_and_down(database: str, filled: str, asked: Asked):

@@ -49,9 +49,9 @@ print(json.dumps({
 HEAVY = {"alembic", "asyncpg", "psycopg", "sqlalchemy", "sqlmodel", "pydantic", "asyncio"}
 
 STATEMENTS = set(todo_schema._HOMES["statements"])
-# What makes a factory, a filter or a statement opens nothing, so that there is nothing to await; and what takes a
-# session has no blocking form, since the package's sessions are async.
-WITHOUT_A_TWIN = {"append_messages", "include_object", "session_factory"} | STATEMENTS
+# What makes a factory, a filter or a statement opens nothing, so that there is nothing to await; what takes a
+# session has no blocking form, since the package's sessions are async; and revisions of Alembic are never async.
+WITHOUT_A_TWIN = {"append_messages", "include_object", "require_version", "session_factory"} | STATEMENTS
 
 # How a twin may differ from its blocking function: the kinds of engine that it takes.
 ADDRESS = {"Address": "AsyncAddress"}
@@ -198,6 +198,13 @@ def test_no_submodule_has_the_name_of_a_public_name():
     assert not submodules & set(todo_schema.__all__)
 
 
+def test_whatever_has_to_do_with_a_database_knows_in_which_schema_its_tables_are():
+    signatures = {name: inspect.signature(getattr(todo_schema, name)) for name in public_functions()}
+    # A session has its schema, a statement that of its session, and each of many installations its own.
+    without = STATEMENTS | {"append_messages", "upgrade_many", "upgrade_many_async"}
+    assert {name for name, found in signatures.items() if "schema" not in found.parameters} == without
+
+
 @pytest.mark.parametrize("name", blocking_functions())
 def test_each_function_has_an_async_twin_with_the_same_parameters(name: str):
     blocking = inspect.signature(getattr(todo_schema, name))
@@ -232,7 +239,7 @@ def test_every_twin_belongs_to_a_function():
 def test_each_function_takes_the_schema_and_documents_its_arguments_and_errors(name: str):
     function = getattr(todo_schema, name)
     parameters = inspect.signature(function).parameters
-    assert "schema" in parameters
+    assert "schema" in parameters or "installations" in parameters, "each of which has one"
     assert "pooler" in parameters
     for parameter in parameters:
         assert f"    {parameter}: " in function.__doc__, parameter

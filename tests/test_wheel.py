@@ -37,6 +37,31 @@ keys = nonsense
 """
 
 
+# What stands at the top level of the repository; whatever else comes there has come by accident.
+TOP_LEVEL = {
+    *(
+        ".ci",
+        ".gitattributes",
+        ".gitignore",
+        "CHANGELOG.md",
+        "LICENSE",
+        "Makefile",
+        "README.md",
+        "pyproject.toml",
+    ),
+    *("benchmarks", "docs", "examples", "src", "tests"),
+}
+
+
+def test_nothing_has_come_to_the_top_level_by_accident():
+    listed = subprocess.run(
+        ["git", "ls-files"], cwd=CHECKOUT, check=False, capture_output=True, text=True, timeout=60
+    )
+    if listed.returncode:
+        pytest.skip("no checkout of git")
+    assert {line.split("/")[0] for line in listed.stdout.splitlines()} <= TOP_LEVEL
+
+
 def sources() -> set[str]:
     """The files of the package, as the checkout has them."""
     return {

@@ -6,6 +6,8 @@ Importing this package reads no file and opens nothing; each name is loaded when
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from todo_schema.adopting import adopt, adopt_async
+    from todo_schema.adoptions import Adoption, PlannedChange
     from todo_schema.answers import check, check_async, clients, clients_async, status, status_async
     from todo_schema.appending import MessageCreate, append_messages
     from todo_schema.autogenerate import include_object
@@ -31,13 +33,16 @@ if TYPE_CHECKING:
         SchemaNotFoundError,
         SchemaOutdatedError,
         SchemaTooNewError,
+        TablesReferencedError,
         TodoSchemaError,
         UnknownRevisionError,
         UnseenClientsError,
         UnversionedSchemaError,
         WrongEventLoopError,
     )
+    from todo_schema.fleet import upgrade_many, upgrade_many_async
     from todo_schema.models import Conversation, Message, Task, User
+    from todo_schema.outcomes import FleetReport, Installation, Outcome
     from todo_schema.plans import Plan, PlannedPart, PlannedStep, TableSize
     from todo_schema.preview import history, history_async, plan, plan_async, sql, sql_async
     from todo_schema.removals import contract, contract_async, downgrade, downgrade_async
@@ -48,6 +53,7 @@ if TYPE_CHECKING:
         Progress,
         Revision,
     )
+    from todo_schema.requirement import require_version
     from todo_schema.sessions import SessionFactory, session_factory
     from todo_schema.standing import Client, Clients, PendingContract, Status
     from todo_schema.statements import (
@@ -62,6 +68,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SCHEMA_VERSION",
+    "Adoption",
     "AppliedStep",
     "ChangeReport",
     "Client",
@@ -73,7 +80,9 @@ __all__ = [
     "DatabaseRefusedError",
     "DatabaseUnreachableError",
     "DeferredRevision",
+    "FleetReport",
     "ForeignVersionError",
+    "Installation",
     "InsufficientPrivilegeError",
     "InvalidNameError",
     "InvalidUrlError",
@@ -82,8 +91,10 @@ __all__ = [
     "MigrationFailedError",
     "MigrationLockedError",
     "MissingExtraError",
+    "Outcome",
     "PendingContract",
     "Plan",
+    "PlannedChange",
     "PlannedPart",
     "PlannedStep",
     "PreflightError",
@@ -98,6 +109,7 @@ __all__ = [
     "State",
     "Status",
     "TableSize",
+    "TablesReferencedError",
     "Task",
     "TodoSchemaError",
     "UnknownRevisionError",
@@ -107,6 +119,8 @@ __all__ = [
     "Violation",
     "WrongEventLoopError",
     "__version__",
+    "adopt",
+    "adopt_async",
     "append_messages",
     "check",
     "check_async",
@@ -125,6 +139,7 @@ __all__ = [
     "newest_tasks",
     "plan",
     "plan_async",
+    "require_version",
     "session_factory",
     "sql",
     "sql_async",
@@ -134,22 +149,29 @@ __all__ = [
     "status_async",
     "upgrade",
     "upgrade_async",
+    "upgrade_many",
+    "upgrade_many_async",
     "user_by_email",
     "wait",
     "wait_async",
 ]
 
 _HOMES = {
+    "adopting": ("adopt",),
+    "adoptions": ("Adoption", "PlannedChange"),
     "answers": ("check", "clients", "status"),
     "appending": ("MessageCreate", "append_messages"),
     "autogenerate": ("include_object",),
     "changes": ("stamp", "upgrade"),
     "compatibility": ("SCHEMA_VERSION", "State"),
+    "fleet": ("upgrade_many",),
     "models": ("Conversation", "Message", "Task", "User"),
+    "outcomes": ("FleetReport", "Installation", "Outcome"),
     "plans": ("Plan", "PlannedPart", "PlannedStep", "TableSize"),
     "preview": ("history", "plan", "sql"),
     "removals": ("contract", "downgrade"),
     "reports": ("AppliedStep", "ChangeReport", "DeferredRevision", "Progress", "Revision"),
+    "requirement": ("require_version",),
     "sessions": ("SessionFactory", "session_factory"),
     "standing": ("Client", "Clients", "PendingContract", "Status"),
     "statements": (

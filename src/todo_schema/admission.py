@@ -13,7 +13,7 @@ from sqlalchemy import Engine, event
 from todo_schema import inspection, leases, locks, verdict
 from todo_schema.backoff import pauses
 from todo_schema.compatibility import BOOKKEEPING_TABLES, SCHEMA_VERSION, State
-from todo_schema.diagnosis import locked_for_reading, missing_read_right
+from todo_schema.diagnosis import connection_error, locked_for_reading, missing_read_right
 from todo_schema.driver_errors import (
     INSUFFICIENT_PRIVILEGE,
     INVALID_SCHEMA_NAME,
@@ -22,6 +22,7 @@ from todo_schema.driver_errors import (
     UNDEFINED_FUNCTION,
     UNDEFINED_TABLE,
     WRONG_OBJECT_TYPE,
+    is_connection_lost,
     sqlstate,
 )
 from todo_schema.drivers import is_known, wait_for, wire_of
@@ -31,6 +32,7 @@ from todo_schema.urls import masked
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from sqlalchemy import Connection
     from sqlalchemy.engine.interfaces import DBAPIConnection
     from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -42,7 +44,7 @@ _FIRST_PAUSE = 0.025
 _LONGEST_PAUSE = 1.0
 
 _TAKEN = "todo_schema_lease"
-_ATTACHED: WeakKeyDictionary[Engine, set[str]] = WeakKeyDictionary()
+_ATTACHED: WeakKeyDictionary[Engine, set[object]] = WeakKeyDictionary()
 
 # Our tables are missing, all or one, or somebody else's have their names.
 _NOT_THERE = {INVALID_SCHEMA_NAME, UNDEFINED_COLUMN, UNDEFINED_FUNCTION, UNDEFINED_TABLE, WRONG_OBJECT_TYPE}
@@ -69,7 +71,7 @@ class Admission:
         A caller's engine may have opened some already: those are leased as they are used for the next time. So are
         those that were opened before there were tables of ours, and may belong to another schema than it seemed.
         """
-        key = f"{_TAKEN} {self.schema} {self.check} {self.pooler}"
+        key = self._key
         attached = _ATTACHED.setdefault(engine, set())
         if not is_known(engine) or key in attached:
             return
@@ -77,18 +79,54 @@ class Admission:
 
         # What this raises closes the connection: SQLAlchemy sees to that, also where the task is being cancelled.
         def admit(connection: DBAPIConnection, entry: ConnectionPoolEntry, *_user: object) -> None:
-            if key not in entry.info and not leases.EXEMPT.get() and self._admit(engine, connection):
+            if (
+                key not in entry.info
+                and not leases.EXEMPT.get()
+                and self._admit(engine, connection, entry.info)
+            ):
                 entry.info[key] = True
 
         event.listen(engine, "connect", admit)
         event.listen(engine, "checkout", admit)
 
-    def _admit(self, engine: Engine, connection: Any) -> bool:
+    def attach_to_uses(self, engine: Engine) -> None:
+        """Take a lease on a connection as this engine comes to use it, of a pool that it shares with others.
+
+        Of the factories of many tenants on one engine, each is then a client of its own tenant alone, and keeps none
+        from theirs where it is refused.
+        """
+        if not is_known(engine):
+            return
+        key = self._key
+
+        def admit(connection: Connection, *_xid: object) -> None:
+            if key in connection.info or leases.EXEMPT.get():
+                return
+            try:
+                if self._admit(engine, connection.connection.dbapi_connection, connection.info):
+                    connection.info[key] = True
+            except BaseException:
+                # It may hold the lease, and SQLAlchemy has not got it yet.
+                connection.invalidate()
+                connection.close()
+                raise
+
+        event.listen(engine, "engine_connect", admit)
+        # SQLAlchemy's Connection that has lost the server's takes another one, which it tells nobody.
+        event.listen(engine, "begin", admit)
+        event.listen(engine, "begin_twophase", admit)
+
+    @property
+    def _key(self) -> tuple[str, str | None, bool, bool | None]:
+        return (_TAKEN, self.schema, self.check, self.pooler)
+
+    def _admit(self, engine: Engine, connection: Any, info: dict[Any, Any]) -> bool:
         """Let a connection in, or raise. Tells whether that is settled for as long as it is open."""
         wire = wire_of(engine.dialect, connection)
         address = masked(engine.url)
+        others = {key[1] for key in info if isinstance(key, tuple) and key[0] == _TAKEN} - {self.schema}
         with _in_autocommit(engine, connection):
-            answer = self._take(wire, address)
+            answer = self._take(wire, address, shared=bool(others))
             return not answer.doubtful or self._decide(wire)
 
     def _decide(self, wire: ClosableWire) -> bool:
@@ -102,15 +140,17 @@ class Admission:
         verdict.require_usable(found)
         return True
 
-    def _take(self, wire: ClosableWire, address: str) -> leases.Answer:
-        """Take the lease, waiting for a step that is being applied."""
+    def _take(self, wire: ClosableWire, address: str, *, shared: bool) -> leases.Answer:
+        """Take the lease, waiting for a step that is being applied; `shared` is with another installation."""
         pid = {True: 0, False: None, None: wire.server_pid}[self.pooler]
         with_check = self.check
         deadline = time.monotonic() + _PATIENCE
         waits = pauses(_FIRST_PAUSE, _LONGEST_PAUSE)
         while True:
             try:
-                rows = wire.run(leases.take_message(self.schema, pid=pid, with_check=with_check))
+                rows = wire.run(
+                    leases.take_message(self.schema, pid=pid, with_check=with_check, shared=shared)
+                )
             except Exception as error:
                 if sqlstate(error) == INSUFFICIENT_PRIVILEGE:
                     inspection.read_alone(wire, self.schema)  # names the role, and each right that it lacks
@@ -118,6 +158,9 @@ class Admission:
                 if sqlstate(error) == LOCK_NOT_AVAILABLE:
                     held = locks.table_holders(wire, self.schema, BOOKKEEPING_TABLES, even_from_readers=True)
                     raise locked_for_reading(address, locks.named(held), locks.ended(held)) from error
+                if is_connection_lost(error):
+                    # SQLAlchemy makes one of its own of what asyncpg raises, but not here.
+                    raise connection_error(error, address) from error
                 if sqlstate(error) not in _NOT_THERE or not with_check:
                     raise
                 with_check = False  # the lease first; then somebody looks what there is instead

@@ -17,6 +17,10 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from todo_schema.errors import ConversationNotFoundError
 from todo_schema.models import Conversation, Message
 
+# Levels of a payload. Pydantic writes 255, with those of an answer around it: whoever stored more could not read back
+# the history that has it.
+_DEEPEST = 200
+
 
 class MessageCreate(SQLModel):
     """What a client says of a message, checked; FastAPI can take it as a body. The rest is the server's to say.
@@ -26,7 +30,7 @@ class MessageCreate(SQLModel):
     Attributes:
         role: Who speaks.
         content: What was said, at most 10,485,760 characters.
-        payload: Tool calls, attachments and the like, a JSON object; or None.
+        payload: Tool calls, attachments and the like, a JSON object of at most 200 levels; or None.
 
     """
 
@@ -51,10 +55,17 @@ class MessageCreate(SQLModel):
             text.encode()  # half a surrogate pair is no character
         except (RecursionError, TypeError, ValueError) as error:
             raise ValueError(f"not JSON: {error}") from None
+        if text.count("[") + text.count("{") > _DEEPEST and _is_deeper(payload, _DEEPEST):
+            raise ValueError(f"nested deeper than {_DEEPEST} levels")
         # Without the backslashes that stand for one: what follows one is then an escape.
         if "\\u0000" in text.replace(r"\\", ""):
             raise ValueError("PostgreSQL stores no U+0000 in a jsonb")
         return payload
+
+
+def _is_deeper(value: object, levels: int) -> bool:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else None
+    return inner is not None and (levels == 0 or any(_is_deeper(one, levels - 1) for one in inner))
 
 
 async def append_messages(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from todo_schema import column_facts
 from todo_schema.compatibility import (
     BOOKKEEPING_TABLES,
     ENTITY_TABLES,
@@ -33,7 +34,7 @@ class Comparison:
 
     Attributes:
         differences: What is missing or defined otherwise: something of ours may fail.
-        extras: What is there beyond it: somebody else's index on a table of ours, for instance.
+        extras: What is there beyond it, and what serves as well: somebody else's index on a table of ours, a default.
 
     """
 
@@ -152,8 +153,12 @@ def render_contract(requires: int, floor: int, before: Catalog, after: Catalog) 
 
 
 def entities(catalog: Catalog) -> Catalog:
-    """Return the part of a catalogue that is the entities', without our bookkeeping."""
-    return {name: value for name, value in catalog.items() if _table_of(name) in ENTITY_TABLES}
+    """Return the part of a catalogue that is the entities', with the functions that they need, without bookkeeping."""
+    return {
+        name: value
+        for name, value in catalog.items()
+        if name.startswith("function ") or table_of(name) in ENTITY_TABLES
+    }
 
 
 def names_only(catalog: Catalog) -> frozenset[str]:
@@ -166,15 +171,19 @@ def compare(found: Catalog, wanted: Catalog) -> Comparison:
     absent = {
         name.removeprefix("table ") for name in wanted.keys() - found.keys() if name.startswith("table ")
     }
-    differences = []
+    differences: list[str] = []
+    more: list[str] = []
     for name in sorted(wanted):
-        if name not in found and _table_of(name) in absent and not name.startswith("table "):
+        if name not in found and table_of(name) in absent and not name.startswith("table "):
             continue  # that the table is missing says it all
         if name not in found:
             differences.append(f"{name}: missing, needed {wanted[name]}")
         elif found[name] != wanted[name]:
-            differences.append(f"{name}: found {found[name]}, needed {wanted[name]}")
-    extras = [f"{name}: found {found[name]}, not expected" for name in sorted(found.keys() - wanted.keys())]
+            serves = name.startswith("column ") and column_facts.serves(found[name], wanted[name])
+            (more if serves else differences).append(f"{name}: found {found[name]}, needed {wanted[name]}")
+    extras = more + [
+        f"{name}: found {found[name]}, not expected" for name in sorted(found.keys() - wanted.keys())
+    ]
     return Comparison(tuple(differences), tuple(extras))
 
 
@@ -253,5 +262,6 @@ def read_alone(wire: Wire, schema: str) -> Catalog:
         return read(wire, schema)
 
 
-def _table_of(name: str) -> str:
+def table_of(name: str) -> str:
+    """Return the table of a fact, `tasks` of `column tasks.title`."""
     return name.split(" ", 1)[1].split(".", 1)[0]

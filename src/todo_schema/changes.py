@@ -82,7 +82,9 @@ def upgrade(
     """
     database = blocking(url, schema=schema, pooler=pooler)
     del url  # no traceback that passes through here shows its password
-    return _upgrade(database, deferred, timeout, connect_retry, progress)
+    return upgrade_database(
+        database, deferred=deferred, timeout=timeout, connect_retry=connect_retry, progress=progress
+    )
 
 
 async def upgrade_async(
@@ -101,7 +103,11 @@ async def upgrade_async(
     """
     database = in_loop(url, schema=schema, pooler=pooler)
     del url
-    return await in_greenlet(lambda: _upgrade(database, deferred, timeout, connect_retry, progress))
+    return await in_greenlet(
+        lambda: upgrade_database(
+            database, deferred=deferred, timeout=timeout, connect_retry=connect_retry, progress=progress
+        )
+    )
 
 
 def stamp(
@@ -154,13 +160,15 @@ async def stamp_async(
     return await in_greenlet(lambda: _stamp(database, revision, timeout))
 
 
-def _upgrade(
+def upgrade_database(
     database: Database,
+    *,
     deferred: Deferred,
     timeout: float,
     connect_retry: float,
     progress: Listener | None,
 ) -> ChangeReport:
+    """Do what `upgrade` does to a database that it has taken."""
     if deferred not in ("run", "skip", "only"):
         raise ValueError(f'found: deferred={deferred!r}\nneeded: "run", "skip" or "only"')
     with database.wire(connect_retry=connect_retry) as wire:

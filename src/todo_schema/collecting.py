@@ -1,7 +1,9 @@
 """Turns the calls of a revision into its parts: Alembic's operations into SQL text, ours into parts of other kinds."""
 
+import logging
 import re
 from collections.abc import Callable
+from contextvars import ContextVar
 
 from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext
@@ -11,6 +13,17 @@ from todo_schema.parts import Backfill, IndexBuild, IndexDrop, Part, Transaction
 
 _OPTION = "todo_schema_collector"
 _OWN_TRANSACTION = re.compile(r"(?:BEGIN|COMMIT|ROLLBACK|ABORT|END|START\s+TRANSACTION)\b", re.IGNORECASE)
+
+_collecting: ContextVar[bool] = ContextVar("todo_schema_collecting", default=False)
+
+
+def _is_not_ours(_record: logging.LogRecord) -> bool:
+    return not _collecting.get()
+
+
+# Alembic tells of each context that is made ("Generating static SQL"): in the log of a host, for each revision, of a
+# script that nobody asked for.
+logging.getLogger(MigrationContext.__module__).addFilter(_is_not_ours)
 
 
 class Collector:
@@ -105,12 +118,16 @@ def collect(
 
     """
     collector = Collector(revision, requires, downward=downward)
-    context = MigrationContext.configure(
-        dialect_name="postgresql",
-        # With the driver's own parameter style a per cent sign would come out doubled.
-        dialect_opts={"paramstyle": "named"},
-        opts={"as_sql": True, "output_buffer": collector, _OPTION: collector},
-    )
+    token = _collecting.set(True)
+    try:
+        context = MigrationContext.configure(
+            dialect_name="postgresql",
+            # With the driver's own parameter style a per cent sign would come out doubled.
+            dialect_opts={"paramstyle": "named"},
+            opts={"as_sql": True, "output_buffer": collector, _OPTION: collector},
+        )
+    finally:
+        _collecting.reset(token)
     change(Operations(context))
     return collector.parts
 

@@ -208,7 +208,7 @@ def blocking(address: Address, *, schema: str | None = None, pooler: bool | None
     if not isinstance(engine, Engine) or (engine.dialect.is_async and not is_in_loop()):
         needed = "a URL, an Engine or a Connection, or the function of the same name that ends in _async"
         return _unusable(address, schema, needed)
-    return _from_engine(engine, schema, pooler)
+    return _from_engine(engine, _named_by(address, schema), pooler)
 
 
 def in_loop(address: AsyncAddress, *, schema: str | None = None, pooler: bool | None = None) -> Database:
@@ -223,7 +223,9 @@ def in_loop(address: AsyncAddress, *, schema: str | None = None, pooler: bool | 
         # Types say that this cannot be; callers without a type checker do it.
         needed = "a URL, an AsyncEngine or an AsyncConnection, or the function without _async"  # type: ignore[unreachable]
         return _unusable(address, schema, needed)
-    return _from_engine(engine.sync_engine, schema, pooler)
+    # One that was not started yet has none of its own.
+    begun = address.sync_connection if isinstance(address, AsyncConnection) else None
+    return _from_engine(engine.sync_engine, _named_by(begun or engine.sync_engine, schema), pooler)
 
 
 async def in_greenlet(work: Callable[[], T]) -> T:
@@ -259,6 +261,14 @@ def _without_lease() -> Iterator[None]:
         EXEMPT.reset(token)
 
 
+def _named_by(address: Engine | Connection, schema: str | None) -> str | None:
+    """Return the schema that was named; the engine of a session_factory(schema=...) has it among its options."""
+    if schema is not None:
+        return schema
+    named: str | None = (address.get_execution_options().get("schema_translate_map") or {}).get(None)
+    return named
+
+
 def _from_engine(engine: Engine, schema: str | None, pooler: bool | None) -> Database:
     problem = None
     if not is_known(engine):
@@ -267,9 +277,6 @@ def _from_engine(engine: Engine, schema: str | None, pooler: bool | None) -> Dat
             "an engine for postgresql with psycopg or asyncpg",
             "create_engine('postgresql+psycopg://...') or create_async_engine('postgresql+asyncpg://...')",
         )
-    if schema is None:
-        # The engine of a session_factory(schema=...) says in this way where its tables are.
-        schema = engine.get_execution_options().get("schema_translate_map", {}).get(None)
     return Database(schema, is_async=engine.dialect.is_async, engine=engine, problem=problem, pooler=pooler)
 
 

@@ -120,6 +120,16 @@ def missing_right(found: Found, said: str) -> InsufficientPrivilegeError:
     )
 
 
+def missing_row_right(found: Found, said: str) -> InsufficientPrivilegeError:
+    """Say that a role may not see all rows that are to be looked at, and the SQL that lets it."""
+    role, home = identifier(found.role), identifier(found.schema)
+    return InsufficientPrivilegeError(
+        f"role {found.role} may not read all rows of schema {found.schema} of database {found.database}: {said}",
+        "the right SELECT on its tables, and BYPASSRLS where they force row level security upon their owner",
+        f"GRANT SELECT ON ALL TABLES IN SCHEMA {home} TO {role}; or ALTER ROLE {role} BYPASSRLS;",
+    )
+
+
 def missing_read_right(error: BaseException, schema: str | None, address: str) -> InsufficientPrivilegeError:
     """Say which right a role lacks even to see the version, and the SQL that grants it."""
     home = f"{identifier(schema)}." if schema is not None else ""

@@ -141,6 +141,10 @@ class UnseenClientsError(ClientsConnectedError):
     """Behind a pooler there may be clients that no lease shows: make sure of them."""
 
 
+class TablesReferencedError(TodoSchemaError):
+    """Tables or views of a service's refer to ours, which are to be dropped: undo the service's migrations first."""
+
+
 class ConversationNotFoundError(TodoSchemaError, LookupError):
     """The user has no such conversation: create it, or answer that there is none."""
 

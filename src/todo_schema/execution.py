@@ -88,7 +88,7 @@ def carry_out(site: Site, parts: tuple[Part, ...]) -> None:
         elif isinstance(part, Backfill):
             _backfill(site, part, number, row)
         else:
-            _run_alone(site, part, number)
+            _run_recorded(site, part, number)
             site.work.go_on()
             _record(site, number)
         site.work.go_on()
@@ -129,13 +129,18 @@ def _insert(site: Site, wire: TransactionWire, action: str) -> None:
     wire.run(bookkeeping.record_statement(site.work.schema, site.step(action), bookkeeping.this_host()))
 
 
-def _run_alone(site: Site, part: IndexBuild | IndexDrop | Validation, number: int) -> None:
+def _run_recorded(site: Site, part: IndexBuild | IndexDrop | Validation, number: int) -> None:
     try:
-        _run(site, part)
+        run_alone(site, part)
     except MigrationFailedError as error:
-        if isinstance(part, Validation) and sqlstate(error.__cause__ or error) in _VIOLATED:
+        if isinstance(part, Validation) and is_violated(error):
             _withdraw(site, part, number)
         raise
+
+
+def is_violated(error: MigrationFailedError) -> bool:
+    """Tell whether rows are there that break the rule which was validated."""
+    return sqlstate(error.__cause__ or error) in _VIOLATED
 
 
 def _withdraw(site: Site, part: Validation, number: int) -> None:
@@ -154,7 +159,11 @@ def _withdraw(site: Site, part: Validation, number: int) -> None:
     in_transaction(site.work, site.connection, site.found, site.name, do)
 
 
-def _run(site: Site, part: IndexBuild | IndexDrop | Validation) -> None:
+def run_alone(site: Site, part: IndexBuild | IndexDrop | Validation) -> None:
+    """Carry out a part that fits into no transaction, without a word of it in the history.
+
+    Raises what `carry_out` does.
+    """
     work = site.work
     with explaining(site.found, site.name, part.about), autocommit(site.connection) as wire:
         _free_of_timeouts(work, wire)

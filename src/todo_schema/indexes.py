@@ -133,7 +133,8 @@ def _require_same(work: Work, wire: Wire, part: IndexBuild) -> None:
             + replace(part, name=f"{_LIKE}_index").statement(like, concurrently=False)
         )
         found, wanted = wire.fetch(f"""
-            SELECT indisunique, substr(definition, strpos(definition, ' USING ') + 1)
+            SELECT indisunique,
+                   regexp_replace(definition, '^CREATE (UNIQUE )?INDEX ("([^"]|"")*"|[^ ]+) ON (ONLY )?[^ ]+ ', '')
             FROM (VALUES {indexes}) AS named (index) JOIN pg_index ON indexrelid = named.index,
                  pg_get_indexdef(named.index, 0, true) AS definition
             ORDER BY indrelid = to_regclass({literal(like)})""")

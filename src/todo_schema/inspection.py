@@ -1,6 +1,5 @@
 """What a database holds of ours, read over a bare driver connection."""
 
-import shlex
 from dataclasses import dataclass
 
 from todo_schema import catalog
@@ -21,7 +20,7 @@ from todo_schema.compatibility import (
 from todo_schema.driver_errors import UNDEFINED_COLUMN, reason, sqlstate
 from todo_schema.errors import ForeignVersionError, InsufficientPrivilegeError, SchemaNotFoundError
 from todo_schema.leases import floor_query
-from todo_schema.quoting import identifier, literal
+from todo_schema.quoting import identifier, literal, option
 from todo_schema.unfinished import contract_query, deferred_query, half_contract, undoing_query
 from todo_schema.wire import Wire, transaction
 
@@ -73,7 +72,7 @@ class Found:
     @property
     def option(self) -> str:
         """What a command line has to say to mean this installation."""
-        return "" if self.schema == "public" else f" --schema {shlex.quote(self.schema)}"
+        return option(self.schema)
 
     @property
     def contract_whole(self) -> int:
@@ -255,6 +254,6 @@ def versions(rows: frozenset[str], schema: str) -> tuple[int | None, int]:
             f"one row with a revision of todo_schema, such as {HEAD!r}",
             'if the table is somebody else\'s, install todo_schema into a schema of its own: schema="todo"; '
             f"if a person wrote it: DELETE FROM {identifier(schema)}.{VERSION_TABLE}; and todo-schema upgrade "
-            "--url URL recognises the tables",
+            f"--url URL{option(schema)} recognises the tables",
         )
     return (expand[0] if expand else None), (contract[0] if contract else 0)

@@ -49,7 +49,8 @@ def pending(
     for step in due:
         blocked_by = below(clients, step.floor)
         if found.state not in (State.CURRENT, State.AHEAD):
-            waits_for = f"todo-schema upgrade --url URL{found.option}"
+            command = "adopt" if found.state is State.UNVERSIONED else "upgrade"
+            waits_for = f"todo-schema {command} --url URL{found.option}"
         elif blocked_by:
             waits_for = f"services below schema {step.floor} to leave"
         elif steps and steps[-1].waits_for:

@@ -65,7 +65,7 @@ def _attempt(schema: str | None) -> str:
     )
 
 
-def take_message(schema: str | None, *, pid: int | None, with_check: bool) -> str:
+def take_message(schema: str | None, *, pid: int | None, with_check: bool, shared: bool = False) -> str:
     """Return the message with which a new connection takes its lease and *then* reads the floor: one round trip.
 
     The version is read with it, since a downgrade may take away what this package needs as well.
@@ -78,6 +78,8 @@ def take_message(schema: str | None, *, pid: int | None, with_check: bool) -> st
         pid: The process id that the server announced as the connection began: behind a pooler it is another one,
             and no lease is taken. None takes it in any case, 0 in none.
         with_check: Read the floor and the version too.
+        shared: Whether the connection serves another installation already. A name has room for one mark: behind a
+            pooler the client is then taken for one of every installation in the database.
 
     """
     lease = f"CASE WHEN {_attempt(schema)} THEN 'held' ELSE 'busy' END"
@@ -91,7 +93,7 @@ def take_message(schema: str | None, *, pid: int | None, with_check: bool) -> st
             "SET TRANSACTION ISOLATION LEVEL READ COMMITTED",
             f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'",
             f"SELECT set_config('todo_schema.lease', {lease}, true)",
-            *([] if pid is None else [_mark_statement(schema)]),
+            *([] if pid is None else [_mark_statement(schema, shared=shared)]),
             f"SELECT FROM generate_series(1, {answer})",
         ]
     )
@@ -123,18 +125,21 @@ def floor_query(schema: str | None) -> str:
     return f"(SELECT floor FROM {home}{HISTORY_TABLE} ORDER BY id DESC LIMIT 1)"
 
 
-def _mark_statement(schema: str | None) -> str:
+def _mark_statement(schema: str | None, *, shared: bool) -> str:
     """Return the statement that makes a client of a pooler recognisable: by the end of its application_name."""
     # Through the pooler too, which hands the name on to whichever connection serves the client. A client without a
     # name gets the one that another client left there: its mark, of whichever version, must not stand for this one.
     home = literal(schema) if schema is not None else f"coalesce({_FOUND}, current_schema(), '')"
     name = f"left(regexp_replace(current_setting('application_name'), '{_MARK}', ''), {_NAME_LENGTH})"
-    mark = f"' (todo_schema {SCHEMA_VERSION} ' || {_hash_of(home)} || ')'"
+    installation = f"'{_EVERY}'" if shared else _hash_of(home)
+    mark = f"' (todo_schema {SCHEMA_VERSION} ' || {installation} || ')'"
     return f"SELECT set_config('application_name', {name} || {mark}, false) WHERE {_LEASE} = 'off'"
 
 
 # Without a backslash, which standard_conforming_strings = off would lose.
 _MARK = " [(]todo_schema [0-9]{1,9} [0-9a-f]{8}[)]$"
+# In a mark, where the number of the installation is: any of them.
+_EVERY: Final = "00000000"
 
 
 def try_exclusive_query(schema: str, first: int, last: int) -> str:
@@ -167,7 +172,7 @@ def clients_query(schema: str) -> str:
             SELECT a.pid, substring(a.application_name FROM ' [(]todo_schema ([0-9]+) [0-9a-f]+[)]$')::bigint, false
             FROM pg_stat_activity a
             WHERE a.datname = current_database() AND a.application_name ~ '{_MARK}'
-              AND right(a.application_name, 9) = {_hash_of(literal(schema))} || ')'
+              AND right(a.application_name, 9) IN ({_hash_of(literal(schema))} || ')', '{_EVERY})')
               AND a.pid NOT IN (SELECT pid FROM leased)),
         client AS (SELECT * FROM leased UNION ALL SELECT * FROM marked)
         SELECT regexp_replace(coalesce(a.application_name, ''), '{_MARK}', '') AS service,

@@ -135,7 +135,11 @@ _ACTIONS = (
     Rule("SET DEFAULT", rf"{_ALTER} (?:set default .*|drop default)", _FULL),
     Rule("DROP NOT NULL", rf"{_ALTER} drop not null", _FULL),
     Rule("SET STORAGE", rf"{_ALTER} set (?:storage|compression) {NAME}", _FULL),
-    Rule("SET IDENTITY", rf"{_ALTER} (?:add generated .* as identity|drop identity){_ANY}", _FULL),
+    Rule(
+        "SET IDENTITY",
+        rf"{_ALTER} (?:(?:add|set) generated (?:always|by default)|drop identity){_ANY}",
+        _FULL,
+    ),
     Rule("DROP COLUMN", rf"drop (?:column )?{_IF}(?!(?:constraint|if) ){_OF}", _FULL, _FULL),
     Rule("DROP CONSTRAINT", rf"drop constraint {_IF}{_OF}", _FULL, _FULL),
     Rule("RENAME CONSTRAINT", rf"rename constraint {NAME} to {NAME}", _FULL),

@@ -7,8 +7,21 @@ from contextlib import contextmanager
 
 from sqlalchemy import Connection
 
-from todo_schema import catalog, creation, finishing, locks, preflights, revisions, runner, verdict
+from todo_schema import (
+    catalog,
+    creation,
+    dependents,
+    finishing,
+    locks,
+    preflights,
+    revisions,
+    runner,
+    unfinished,
+    verdict,
+)
 from todo_schema.compatibility import (
+    BASE,
+    HISTORY_TABLE,
     Line,
     State,
     line_of,
@@ -45,15 +58,10 @@ def to_head(work: Work, connection: Connection, guard: Wire) -> tuple[list[Appli
             if found.state is State.UNVERSIONED and adopted:
                 raise verdict.not_kept(found)
             if found.state is State.UNVERSIONED:
-                version, contract = verdict.recognise(found, work.catalog(connection))
-                # The contract line first: as long as the other row is missing, a run that died here is repeated.
-                # What a newer package wrote of it is not ours to correct.
-                if found.contract != contract and found.contract <= len(catalog.contracts()):
-                    runner.record(work, connection, found, revision_at(Line.CONTRACT, contract), "adopt")
-                    continue
-                runner.record(work, connection, found, revision_at(Line.EXPAND, version), "adopt")
-                _log.info("adopted the tables of schema %s as schema version %d", work.schema, version)
-                adopted = True
+                existing = work.catalog(connection)
+                place = verdict.recognise(found, existing)
+                _refuse_half_adopted(work, connection, found, existing)
+                adopted = record_adopted(work, connection, found, *place)
                 continue
             if finish_undo(work, connection, found):
                 continue
@@ -70,6 +78,31 @@ def to_head(work: Work, connection: Connection, guard: Wire) -> tuple[list[Appli
             applied += _up(work, connection, guard, found, due[0])
         except VersionMovedError:
             work.look_again()
+
+
+def _refuse_half_adopted(work: Work, connection: Connection, found: Found, existing: catalog.Catalog) -> None:
+    """Raise where an adoption died that still owes somebody an index: once recorded, nobody would make it."""
+    if HISTORY_TABLE not in found.tables:
+        return
+    with work.reading(connection) as wire:
+        kept = [unfinished.kept(str(row[0])) for row in wire.fetch(unfinished.kept_query(work.schema))]
+    missing = [index.name for index in kept if f"index {index.table}.{index.name}" not in existing]
+    if missing:
+        raise verdict.half_adopted(found, missing)
+
+
+def record_adopted(work: Work, connection: Connection, found: Found, version: int, contract: int) -> bool:
+    """Write down one of the rows that tables are adopted by. Tells whether it was the last.
+
+    The contract line first: as long as the other row is missing, a run that died here is repeated.
+    """
+    # What a newer package wrote of it is not ours to correct.
+    if found.contract != contract and found.contract <= len(catalog.contracts()):
+        runner.record(work, connection, found, revision_at(Line.CONTRACT, contract), "adopt")
+        return False
+    runner.record(work, connection, found, revision_at(Line.EXPAND, version), "adopt")
+    _log.info("adopted the tables of schema %s as schema version %d", work.schema, version)
+    return True
 
 
 def _up(
@@ -150,6 +183,9 @@ def down_to(work: Work, connection: Connection, target: str) -> tuple[list[Appli
                 f"todo-schema {'contract' if line_of(target) is Line.CONTRACT else 'upgrade'} --url URL{found.option}",
             )
         above = revisions.undue(found.version, found.contract_begun, target)
+        if target == BASE and not undone:
+            with work.reading(connection) as wire:
+                dependents.refuse(wire, found)
         try:
             if finish_undo(work, connection, found):
                 continue
@@ -181,7 +217,7 @@ def record_as(work: Work, connection: Connection, target: str) -> Found:
             f"contract revision {revision_at(Line.CONTRACT, contract)} together with schema {version or 'none'} "
             f"in database {found.database}",
             f"schema {requires}, which it requires",
-            f"todo-schema {'upgrade' if narrows else 'stamp c000'} --url URL, and then this stamp",
+            f"todo-schema {'upgrade' if narrows else 'stamp c000'} --url URL{found.option}, and then this stamp",
         )
     # `base` may always be recorded: `upgrade` recognises the tables. `c000` lowers the floor, and that is believed.
     if version is not None:
@@ -192,7 +228,8 @@ def record_as(work: Work, connection: Connection, target: str) -> Found:
             raise SchemaDriftError(
                 f"schema {work.schema} of database {found.database} lacks {'; '.join(missing[:20])}",
                 f"the tables and columns of revision {target}, before it can be recorded",
-                f"todo-schema {f'downgrade --to {target}' if narrows else 'upgrade'} --url URL makes them",
+                f"todo-schema {f'downgrade --to {target}' if narrows else 'upgrade'} --url URL{found.option} "
+                "makes them",
                 missing,
             )
     try:

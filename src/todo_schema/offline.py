@@ -7,7 +7,7 @@ from todo_schema import bookkeeping, leases, locks, revisions, runner
 from todo_schema.bookkeeping import Step
 from todo_schema.compatibility import BASE, PACKAGE_VERSION, VERSION_TABLE, Line, line_of, number_of
 from todo_schema.parts import Part, Transaction, do_statement, fit_one_transaction, messages_of
-from todo_schema.quoting import identifier, literal
+from todo_schema.quoting import identifier, literal, option
 from todo_schema.reports import Revision
 from todo_schema.unfinished import deferred_query
 
@@ -121,7 +121,7 @@ def _finishing(schema: str, revision: Revision) -> tuple[str, ...]:
     number, checksum = number_of(revision.revision), revisions.checksum(revision.revision)
     still = do_statement(f"""IF {number} NOT IN ({deferred_query(schema)}) THEN
         RAISE EXCEPTION 'revision {revision.revision} is deferred no longer'
-            USING HINT = 'todo-schema sql --url URL starts from where the database is';
+            USING HINT = {_hint(schema, "sql", "starts from where the database is")};
     END IF;""")
     begin = ("BEGIN ISOLATION LEVEL READ COMMITTED", _lock_or_stop(schema, locks.DEFERRED_CLASS))
     settings = bookkeeping.settings_statement(schema)
@@ -193,6 +193,10 @@ def _transaction(
     return _joined(statements)
 
 
+def _hint(schema: str, command: str, does: str = "") -> str:
+    return literal(f"todo-schema {command} --url URL{option(schema)} {does}".rstrip())
+
+
 def _lock_or_stop(schema: str, lock_class: int = locks.LOCK_CLASS) -> str:
     key = f"{lock_class}, {locks.lock_key(schema)}"
     return do_statement(f"""IF NOT pg_try_advisory_xact_lock({key}) THEN
@@ -207,7 +211,7 @@ def _compare_or_stop(schema: str, line: Line, before: str) -> str:
     rows += f" FROM {identifier(schema)}.{VERSION_TABLE} WHERE version_num {is_of_line} '^c[0-9]+$')"
     return do_statement(f"""IF {rows} <> {literal(before)} THEN
         RAISE EXCEPTION 'this script starts from revision {before}, and the database is at %', {rows}
-            USING HINT = 'todo-schema sql --url URL starts from where the database is';
+            USING HINT = {_hint(schema, "sql", "starts from where the database is")};
     END IF;""")
 
 
@@ -215,7 +219,7 @@ def _require_or_stop(schema: str, version: int) -> str:
     rows = f"SELECT FROM {identifier(schema)}.{VERSION_TABLE} WHERE version_num !~ '^c[0-9]+$'"
     return do_statement(f"""IF NOT EXISTS ({rows} AND version_num::int >= {version}) THEN
         RAISE EXCEPTION 'this contract revision requires schema {version}'
-            USING HINT = 'todo-schema upgrade --url URL';
+            USING HINT = {_hint(schema, "upgrade")};
     END IF;""")
 
 
@@ -227,7 +231,7 @@ def _unrequired_or_stop(schema: str, revision: Revision) -> str:
     applied += f" WHERE version_num ~ '^c[0-9]+$' AND substr(version_num, 2)::int > {len(allowed)}"
     return do_statement(f"""IF EXISTS ({applied}) THEN
         RAISE EXCEPTION 'contract revision % requires revision {revision.revision}', ({applied})
-            USING HINT = 'todo-schema sql --url URL starts from where the database is, and undoes it first';
+            USING HINT = {_hint(schema, "sql", "starts from where the database is, and undoes it first")};
     END IF;""")
 
 
@@ -238,5 +242,5 @@ def _claim_or_stop(schema: str, first: int, last: int, *, allow_unseen: bool) ->
     held = f"EXISTS ({leases.try_exclusive_query(schema, first, last)})"
     return do_statement(f"""IF {held} OR ({clients}) IS NOT NULL THEN
         RAISE EXCEPTION 'services are connected that this step would break: %', ({clients})
-            USING HINT = 'todo-schema clients --url URL lists them; stop or replace them, and run the script again';
+            USING HINT = {_hint(schema, "clients", "lists them; stop or replace them, and run the script again")};
     END IF;""")

@@ -19,6 +19,34 @@ OptionalUrl = Annotated[
         envvar="DATABASE_URL", show_default=False, help="Database URL, postgresql://user:password@host/name."
     ),
 ]
+Urls = Annotated[
+    list[str] | None,
+    typer.Option(
+        show_default=False,
+        metavar="URL",
+        help="Database URL, postgresql://user:password@host/name; again for several. Without any, and without "
+        "--urls-file, DATABASE_URL of the environment: the safer place, since other users of the machine can "
+        "read command lines.",
+    ),
+]
+UrlsFile = Annotated[
+    str | None,
+    typer.Option(
+        show_default=False,
+        metavar="FILE",
+        help="File with a database URL a line, and behind it, after a space, its PostgreSQL schema where it has one "
+        "of its own; # in front of a line, or behind the URL, begins what says nothing, and - is standard input.",
+    ),
+]
+Schemas = Annotated[
+    list[str] | None,
+    typer.Option(
+        show_default=False,
+        metavar="SCHEMA",
+        help="PostgreSQL schema of the installation, where it has its own; again for several, in each database.",
+    ),
+]
+Concurrency = Annotated[int, typer.Option(min=1, help="How many of several to upgrade at once.")]
 Schema = Annotated[
     str | None,
     typer.Option(show_default=False, help="PostgreSQL schema of the installation, where it has its own."),

@@ -4,14 +4,12 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from todo_schema import revisions
-from todo_schema.lock_classes import Effect, effect_of, related_query
+from todo_schema.lock_classes import Effect, Related, effect_of, related_query
 from todo_schema.parts import Backfill, Part, Transaction, Validation, locks_of, scans_of
 from todo_schema.plans import PlannedPart, PlannedStep, TableSize
 from todo_schema.quoting import literal
 from todo_schema.reports import Revision
 from todo_schema.wire import Wire, transaction
-
-_Related = dict[str, list[str]]
 
 
 def planned(wire: Wire, schema: str, steps: Iterable[Revision]) -> tuple[PlannedStep, ...]:
@@ -27,15 +25,20 @@ def planned(wire: Wire, schema: str, steps: Iterable[Revision]) -> tuple[Planned
     if not steps:
         return ()
     with transaction(wire):
-        related: _Related = {}
-        for name, table in wire.fetch(related_query(schema)):
-            related.setdefault(str(name), []).append(str(table))
-        sizes = {size.table: size for size in map(_size, wire.fetch(_sizes_query(schema)))}
+        related, sizes = survey(wire, schema)
     return tuple(_step(revision, related, sizes) for revision in steps)
 
 
-def _step(revision: Revision, related: _Related, sizes: dict[str, TableSize]) -> PlannedStep:
-    parts = [(part, _effect(part, related)) for part in revisions.parts(revision.revision)]
+def survey(wire: Wire, schema: str) -> tuple[Related, dict[str, TableSize]]:
+    """Return what the tables of a schema are locked together with, and how large they are."""
+    related: dict[str, list[str]] = {}
+    for name, table in wire.fetch(related_query(schema)):
+        related.setdefault(str(name), []).append(str(table))
+    return related, {size.table: size for size in map(_size, wire.fetch(_sizes_query(schema)))}
+
+
+def _step(revision: Revision, related: Related, sizes: dict[str, TableSize]) -> PlannedStep:
+    parts = [(part, effect_of_part(part, related)) for part in revisions.parts(revision.revision)]
     concerned = {
         name for _, effect in parts for name in (*dict(effect.locks), *effect.scans, *effect.rewrites)
     }
@@ -50,7 +53,8 @@ def _step(revision: Revision, related: _Related, sizes: dict[str, TableSize]) ->
     )
 
 
-def _effect(part: Part, related: _Related) -> Effect:
+def effect_of_part(part: Part, related: Related) -> Effect:
+    """Return what a part does to the tables that others use."""
     if not isinstance(part, Transaction):
         return Effect(locks=locks_of(part), scans=scans_of(part))
     effect = effect_of("; ".join(part.statements), related=related)

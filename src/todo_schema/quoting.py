@@ -1,4 +1,6 @@
-"""Text that is safe inside SQL, for the statements that a bare driver sends without parameters."""
+"""Text that is safe inside SQL, for the statements that a bare driver sends without parameters, or inside a command."""
+
+import shlex
 
 from todo_schema.errors import InvalidNameError
 
@@ -22,3 +24,8 @@ def literal(text: str) -> str:
     """Quote a text constant, whatever `standard_conforming_strings` is set to."""
     quoted = "'" + text.replace("'", "''").replace("\\", "\\\\") + "'"
     return f"E{quoted}" if "\\" in text else quoted
+
+
+def option(schema: str) -> str:
+    """Return what a command line has to say to mean the installation in a schema: ` --schema todo`."""
+    return "" if schema == "public" else f" --schema {shlex.quote(schema)}"

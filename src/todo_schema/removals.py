@@ -106,6 +106,7 @@ def downgrade(
     Raises:
         UnknownRevisionError: This package has no revision `to`, or it is above the database's.
         SchemaTooNewError: The database is newer than this package, which cannot undo what it does not know.
+        TablesReferencedError: The tables are to be dropped, and foreign keys or views of a service's refer to them.
         ClientsConnectedError: Services are connected that need what would be undone; `clients` lists them. That
             revision stays; those above it were undone.
         UnseenClientsError: Such services may be connected behind a pooler. Nothing was changed.

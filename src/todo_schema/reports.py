@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from todo_schema.compatibility import Line, State
+from todo_schema.errors import TodoSchemaError
 
 _log = logging.getLogger("todo_schema")
 
@@ -169,12 +170,13 @@ class Progress:
 
     Attributes:
         event: `waiting` (for another process, or for the database), `applying`, `applied`, `retrying` (for want of a
-            lock), `building` (an index), `validating`, `backfilling`, or `left` (a deferred revision, for later).
+            lock), `building` (an index), `validating`, `backfilling`, or `left` (a deferred revision, for later);
+            of `upgrade_many`: `upgraded` or `failed` (an installation).
         revision: The revision concerned; empty while waiting.
         text: The same for a person to read.
         done: How much of a part is done; None where that is not known.
         total: How much there is to do, as far as the server's statistics tell; None where they do not.
-        unit: What is counted: `rows` or `blocks`.
+        unit: What is counted: `rows`, `blocks` or `installations`.
         rate: How many of them a second.
 
     """
@@ -215,6 +217,19 @@ def tell(listener: Listener, progress: Progress) -> None:
         listener(progress)
     except Exception:  # noqa: BLE001  # whatever it is
         _log.warning("the progress callback failed at: %s", progress, exc_info=True)
+
+
+def error_facts(error: TodoSchemaError) -> dict[str, Any]:
+    """Return an error as plain JSON types: its class, what it says, and what some classes list."""
+    return {
+        "error": type(error).__name__,
+        "found": error.found,
+        "needed": error.needed,
+        "cure": error.cure,
+        "differences": list(getattr(error, "differences", ())),
+        "violations": [violation.as_dict() for violation in getattr(error, "violations", ())],
+        "clients": [client.as_dict() for client in getattr(error, "clients", ())],
+    }
 
 
 def _plain(value: Any) -> Any:

@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from sqlalchemy import URL, Connection, Engine
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import QueuePool
 from sqlmodel import Session
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -43,11 +43,13 @@ def session_factory(
 
     Each connection that the pool opens holds a lease on this package's schema version for as long as it is open:
     `contract` refuses to remove what the package needs meanwhile. That costs one round trip for a connection, and
-    none for a session. `DISCARD ALL` and `pg_advisory_unlock_all()` drop the lease.
+    none for a session. `DISCARD ALL` and `pg_advisory_unlock_all()` drop the lease. On an engine of the caller's, with
+    a schema, a connection takes the lease as a session of the factory first uses it.
 
     Args:
         url_or_engine: Where the database is. An engine is used as it is, and remains the caller's to dispose of.
-        schema: The PostgreSQL schema of the tables; None leaves it to the connection's search_path. Applies to
+        schema: The PostgreSQL schema of the tables; None is the one that a `schema_translate_map` of the engine gives
+            for None, and otherwise leaves it to the connection's search_path. Applies to
             every table that names no schema itself, not to SQL written as text.
         pooler: Whether a transaction pooler such as PgBouncer is in between; None decides by the URL, and for leases,
             which cannot be held behind one, by what the server says.
@@ -69,6 +71,13 @@ def session_factory(
     if check not in ("connect", "never"):
         del url_or_engine, engine_options  # a traceback may show the variables of its frames
         raise ValueError(f"found: check={check!r}\nneeded: 'connect' or 'never'\ncure: leave check out")
+    if schema is None:
+        # As for `upgrade(engine)`: the engine of another factory says in this way where its tables are.
+        schema = _schema_in(
+            url_or_engine.get_execution_options()
+            if isinstance(url_or_engine, AsyncEngine)
+            else engine_options.get("execution_options", {})
+        )
     admission = Admission(schema, check=check == "connect", pooler=pooler)
     if isinstance(url_or_engine, AsyncEngine):
         given = {"service": service, **engine_options}
@@ -82,8 +91,10 @@ def session_factory(
                 f"cure: give {names} to create_async_engine, or give session_factory the URL"
             )
             raise TypeError(message)
-        # At once: what the caller opens from now on may come to be used by the factory's sessions.
-        admission.attach(url_or_engine.sync_engine)
+        # At once: what the caller opens from now on may come to be used by the factory's sessions. One with a schema
+        # has an engine of its own over the caller's pool.
+        if schema is None:
+            admission.attach(url_or_engine.sync_engine)
         return SessionFactory(url_or_engine, admission)
     try:
         url = DatabaseUrl.parse(url_or_engine, pooler=pooler)
@@ -103,8 +114,9 @@ class SessionFactory:
 
     Opening a connection raises SchemaTooNewError where the database has dropped what this package needs, and
     SchemaOutdatedError where it is older than this package; MigrationLockedError where a contract step held this
-    package's version for 30 s, InsufficientPrivilegeError where the role may not read our bookkeeping, and whatever
-    else `check` says of a database. What goes wrong later is SQLAlchemy's.
+    package's version for 30 s, InsufficientPrivilegeError where the role may not read our bookkeeping,
+    DatabaseUnreachableError where the server ends the connection while it takes its lease, and whatever else `check`
+    says of a database. What goes wrong later is SQLAlchemy's.
     Every use of a session or of `engine` may raise WrongEventLoopError: the connections belong to another loop
     that is still open, or the engine is the caller's and has been used in another loop or process.
     """
@@ -135,10 +147,15 @@ class SessionFactory:
 
         Args:
             session_options: What SQLAlchemy's AsyncSession takes, for this session alone: `autoflush=False`, or
-                `bind=connection` to join a connection's transaction.
+                `bind=connection` to join a connection's transaction: of this factory's `engine`, where the factory
+                has a schema.
+
+        Raises:
+            ValueError: `bind` would look for our tables elsewhere than in the schema of the factory.
 
         """
         options = {"expire_on_commit": False, **session_options}
+        _require_schema(options.get("bind"), self._schema)
         return AsyncSession(sync_session_class=_Session, factory=self, **options)
 
     @asynccontextmanager
@@ -209,7 +226,9 @@ class SessionFactory:
             )
         if self._schema is None:
             return source
-        return source.execution_options(**_with_schema(source.get_execution_options(), self._schema))
+        engine = source.execution_options(**_with_schema(source.get_execution_options(), self._schema))
+        self._admission.attach_to_uses(engine.sync_engine)
+        return engine
 
 
 class _Session(Session):
@@ -248,9 +267,32 @@ def _merged(
     }
 
 
+def _require_schema(bind: AsyncConnection | AsyncEngine | None, schema: str | None) -> None:
+    """Raise where a session of a factory with a schema would use the tables that the search_path finds instead."""
+    if schema is None or bind is None:
+        return
+    made = bind.sync_connection if isinstance(bind, AsyncConnection) else bind
+    options = {} if made is None else made.get_execution_options()
+    found = _schema_in(options)
+    if found != schema:
+        where = "leaves our tables to the search_path" if found is None else f"has our tables in {found!r}"
+        raise ValueError(
+            f"found: a bind that {where}\n"
+            f"needed: one that has them in {schema!r}, as this factory\n"
+            "cure: a connection of the factory's engine: `async with sessions.engine.begin() as connection`"
+        )
+
+
+def _schema_in(execution_options: Mapping[str, Any]) -> str | None:
+    """Return where execution options say that our tables are."""
+    found: str | None = (execution_options.get("schema_translate_map") or {}).get(None)
+    return found
+
+
 def _with_schema(execution_options: Mapping[str, Any], schema: str | None) -> dict[str, Any]:
     """Return the execution options with our tables in `schema`: not by search_path, which a pooler would share."""
     if schema is None:
         return dict(execution_options)
-    translations = {None: schema, **execution_options.get("schema_translate_map", {})}
+    # Ours over the caller's: the lease is on this one.
+    translations = {**(execution_options.get("schema_translate_map") or {}), None: schema}
     return {**execution_options, "schema_translate_map": translations}

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from todo_schema.compatibility import State
+from todo_schema.quoting import option
 from todo_schema.reports import DeferredRevision, Report
 
 
@@ -65,13 +66,7 @@ class PendingContract(Report):
     blocked_by: tuple[Client, ...]
 
     def __str__(self) -> str:
-        waits = "ready: todo-schema contract" if self.ready else f"waits for {self.waits_for}"
-        return "\n".join(
-            [
-                f"{self.revision} (floor {self.floor}) {waits}",
-                *(f"    {client}" for client in self.blocked_by),
-            ]
-        )
+        return _told(self, "public")
 
 
 @dataclass(frozen=True)
@@ -96,7 +91,7 @@ class Clients(Report):
 
     def __str__(self) -> str:
         lines = [str(client) for client in self.clients] or ["nobody is connected"]
-        lines += [str(step) for step in self.contract]
+        lines += [_told(step, self.schema) for step in self.contract]
         if not self.leases:
             lines.append("this URL goes through a pooler: clients behind one hold no lease")
         return "\n".join(lines)
@@ -154,8 +149,15 @@ class Status(Report):
             f"leases    {'on' if self.leases else 'off: this URL goes through a pooler'}",
         ]
         lines += [f"deferred  {revision}" for revision in self.deferred]
-        lines += [f"next      {step}" for step in self.contract_pending]
+        lines += [f"next      {_told(step, self.schema)}" for step in self.contract_pending]
         lines += [f"client    {client}" for client in self.clients]
         lines += [f"differs   {line}" for line in self.differences]
         lines += [f"extra     {line}" for line in self.extras]
         return "\n".join(lines)
+
+
+def _told(step: PendingContract, schema: str) -> str:
+    waits = f"ready: todo-schema contract{option(schema)}" if step.ready else f"waits for {step.waits_for}"
+    return "\n".join(
+        [f"{step.revision} (floor {step.floor}) {waits}", *(f"    {client}" for client in step.blocked_by)]
+    )

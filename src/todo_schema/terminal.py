@@ -12,6 +12,7 @@ from rich.progress import Progress as Bars
 
 from todo_schema import Progress, TodoSchemaError
 from todo_schema.exits import code_of
+from todo_schema.reports import error_facts
 
 
 @contextmanager
@@ -21,12 +22,7 @@ def answering(as_json: bool) -> Iterator[None]:
         yield
     except TodoSchemaError as error:
         if as_json:
-            facts: dict[str, Any] = {"error": type(error).__name__, "found": error.found}
-            facts |= {"needed": error.needed, "cure": error.cure}
-            facts["differences"] = getattr(error, "differences", ())
-            facts["violations"] = [violation.as_dict() for violation in getattr(error, "violations", ())]
-            facts["clients"] = [client.as_dict() for client in getattr(error, "clients", ())]
-            typer.echo(json.dumps(facts))
+            typer.echo(json.dumps(error_facts(error)))
         else:
             Console(stderr=True, highlight=False, soft_wrap=True).print(str(error), markup=False, style="red")
         raise typer.Exit(code_of(error)) from None
@@ -53,7 +49,7 @@ def showing_progress(as_json: bool) -> Iterator[Any]:
         bar = bars.add_task("connecting", total=None, left="")
 
         def tell(progress: Progress) -> None:
-            if progress.event in ("applied", "left"):
+            if progress.event in ("applied", "left", "failed"):
                 console.print(_line(progress), markup=False)
             bars.update(
                 bar,

@@ -8,14 +8,18 @@ Beside `upgrade`, `downgrade`, `stamp` and `adopt` a row's action is one of thes
 - `part 2 of 3`: that part of a revision has been carried out; of a backfill `part 2 of 3 at KEY, 900 rows` while it
   goes on, and `part 2 of 3, 1200 rows` at its end. On the way back `undo 2 of 3`.
 - `withdrawn 2 of 3`: that part has been done, and taken back, since rows break the rule that it added.
+- `adopt keeps {"name": …}`: an adoption was about to drop an index of somebody else's, to make it again at its end.
 """
 
+import json
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from todo_schema.compatibility import HISTORY_TABLE, Line
+from todo_schema.parts import IndexBuild
 from todo_schema.quoting import identifier, literal
 
+_KEEPS = "adopt keeps "
 _PART = re.compile(r"(part|undo) (\d+) of (\d+)(?:( at (?P<key>.*))?, (?P<rows>\d+) rows)?", re.DOTALL)
 
 
@@ -139,3 +143,20 @@ def withdraw_statement(schema: str, row: int) -> str:
     """Return the statement by which the row of a part says that the part was taken back."""
     table = f"{identifier(schema)}.{HISTORY_TABLE}"
     return f"UPDATE {table} SET action = regexp_replace(action, '^[a-z]+', 'withdrawn') WHERE id = {row}"
+
+
+def keeping(index: IndexBuild) -> str:
+    """Return the action of the row that keeps how an index is made."""
+    return f"{_KEEPS}{json.dumps(asdict(index))}"
+
+
+def kept(action: str) -> IndexBuild:
+    """Return the index that such an action keeps."""
+    return IndexBuild(**json.loads(action.removeprefix(_KEEPS)))
+
+
+def kept_query(schema: str) -> str:
+    """Return the query for such actions of an adoption that has not come to its end."""
+    table = f"{identifier(schema)}.{HISTORY_TABLE}"
+    return f"""SELECT DISTINCT action FROM {table} WHERE action LIKE {literal(f"{_KEEPS}%")}
+AND id > (SELECT coalesce(max(id), 0) FROM {table} WHERE line = 'expand' AND action = 'adopt')"""

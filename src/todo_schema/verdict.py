@@ -104,7 +104,33 @@ def unversioned(found: Found, nearest: int, comparison: Comparison) -> Unversion
         f"schema {found.schema}; they are not those of schema {nearest}: {_listed(lines)}",
         "an empty schema, or tables that are exactly those of a known schema version",
         "if they are somebody else's, install beside them: todo-schema upgrade --url URL --schema todo; "
-        f"if they are ours, mend the differences and then: todo-schema stamp {nearest:03d} --url URL{found.option}",
+        f"if they are ours: todo-schema adopt --url URL{found.option} says what would make them so",
+        lines,
+    )
+
+
+def not_adoptable(found: Found, nearest: int, lines: tuple[str, ...]) -> UnversionedSchemaError:
+    """Say all that keeps tables from being made ours."""
+    made = any(line.startswith(("function ", "trigger ", "statistics ")) for line in lines)
+    how = f"; todo-schema sql --schema {shlex.quote(found.schema)} prints how functions and triggers are made"
+    return UnversionedSchemaError(
+        f"tables {', '.join(sorted(found.entities))} in database {found.database}, schema {found.schema}, "
+        f"that can not be made those of schema {nearest}:" + "".join(f"\n  {line}" for line in lines),
+        "tables that differ from ours in what can be changed while others use them; nothing was changed",
+        "if they are somebody else's, install beside them: todo-schema upgrade --url URL --schema todo; "
+        f"if they are ours, mend these differences and call again: todo-schema adopt --url URL{found.option}"
+        f"{how if made else ''}",
+        lines,
+    )
+
+
+def moved_on(found: Found, lines: tuple[str, ...]) -> UnversionedSchemaError:
+    """Say that tables differ again from what an adoption has just made of them."""
+    return UnversionedSchemaError(
+        f"tables in database {found.database}, schema {found.schema}, that differ after all changes were made:"
+        + "".join(f"\n  {line}" for line in lines),
+        "tables that nobody else alters meanwhile; what was done stays",
+        f"see who alters them, and call again: todo-schema adopt --url URL{found.option}",
         lines,
     )
 
@@ -128,6 +154,28 @@ def recognise(found: Found, existing: Catalog) -> tuple[int, int]:
         UnversionedSchemaError: They are those of none; it lists the differences from the nearest one.
 
     """
+    compared = _compared(found, existing)
+    for place, comparison in compared:
+        if comparison.is_equal:
+            return place
+    nearest, comparison = min(compared, key=lambda pair: len(pair[1].differences) + len(pair[1].extras))
+    raise unversioned(found, nearest[0], comparison)
+
+
+def nearest_place(found: Found, existing: Catalog) -> tuple[int, int]:
+    """Return the schema version, and the place in the contract line, that unversioned tables are most like."""
+
+    def unlike(pair: tuple[tuple[int, int], Comparison]) -> tuple[int, int]:
+        (version, _), comparison = pair
+        # What a comment says makes no table another. Of two that are as near the older one: its revisions are then run.
+        lines = (*comparison.differences, *comparison.extras)
+        return sum(not line.startswith("comment ") for line in lines), version
+
+    return min(_compared(found, existing), key=unlike)[0]
+
+
+def _compared(found: Found, existing: Catalog) -> list[tuple[tuple[int, int], Comparison]]:
+    """Compare tables with each place that a database may be at."""
     # What is deferred, or half undone, may be there or not; and a version that is half undone is one no longer.
     open_ = catalog.unsettled((*found.deferred, *found.undoing))
     ours = catalog.without(catalog.entities(existing), open_)
@@ -140,15 +188,23 @@ def recognise(found: Found, existing: Catalog) -> tuple[int, int]:
     ]
     # A step that changes nothing in the catalogue is known by its row alone.
     places.sort(key=lambda place: place[1] != found.contract)
-    compared = [
+    return [
         (place, catalog.compare(ours, catalog.without(catalog.entities(catalog.expected(*place)), open_)))
         for place in places
     ]
-    for place, comparison in compared:
-        if comparison.is_equal:
-            return place
-    nearest, comparison = min(compared, key=lambda pair: len(pair[1].differences) + len(pair[1].extras))
-    raise unversioned(found, nearest[0], comparison)
+
+
+def half_adopted(found: Found, missing: list[str]) -> UnversionedSchemaError:
+    """Say that an adoption has dropped indexes which it has not made again."""
+    lines = tuple(
+        f"index {name}: missing, dropped by an adoption that has not come to its end" for name in missing
+    )
+    return UnversionedSchemaError(
+        f"tables in database {found.database}, schema {found.schema}, that are half adopted: {_listed(lines)}",
+        "an adoption that has come to its end",
+        f"todo-schema adopt --url URL{found.option} --apply goes on with it",
+        lines,
+    )
 
 
 def not_kept(found: Found) -> ForeignVersionError:

@@ -1,0 +1,1 @@
+"""Tasks, and notes on them."""
