@@ -1,0 +1,1 @@
+"""AuditEng: audits what people upload, and talks with them about what it finds."""

@@ -1,0 +1,1 @@
+"""DevMatrix: from a talk about an idea to a masterplan."""

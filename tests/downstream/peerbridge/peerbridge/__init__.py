@@ -1,0 +1,1 @@
+"""PeerBridge: therapists, patients, and an assistant between the sessions."""

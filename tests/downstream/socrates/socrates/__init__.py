@@ -1,0 +1,1 @@
+"""Socrates: asks until a project is specified."""
