@@ -35,7 +35,7 @@ from todo_schema.convergence import converge, in_order
 from todo_schema.diagnosis import missing_row_right
 from todo_schema.driver_errors import INSUFFICIENT_PRIVILEGE, reason, sqlstate
 from todo_schema.drivers import TransactionWire
-from todo_schema.errors import MigrationFailedError, PreflightError
+from todo_schema.errors import MigrationFailedError
 from todo_schema.execution import Site, is_violated, run_alone
 from todo_schema.inspection import Found
 from todo_schema.lock_classes import Related
@@ -166,7 +166,8 @@ def carry_out(work: Work, connection: Connection, *, widen_keys: bool) -> tuple[
             if case.changes:
                 if done is not None:
                     raise verdict.moved_on(found, tuple(change.about for change in case.changes))
-                _refuse(found, violations(work, connection, found, case))
+                if rows := violations(work, connection, found, case):
+                    raise preflights.in_the_way(found, "todo_schema does not allow", rows)
                 _make(work, connection, found, case)
                 done = case
             else:
@@ -175,18 +176,6 @@ def carry_out(work: Work, connection: Connection, *, widen_keys: bool) -> tuple[
                 done = done or case
         except VersionMovedError:
             work.look_again()
-
-
-def _refuse(found: Found, rows: tuple[Violation, ...]) -> None:
-    if rows:
-        listed = "".join(f"\n  {violation}" for violation in rows)
-        path = "" if found.schema == "public" else f"SET search_path = {identifier(found.schema)}; "
-        raise PreflightError(
-            f"rows in schema {found.schema} of database {found.database} that todo_schema does not allow:{listed}",
-            "none of them; nothing was changed",
-            f"mend or remove what this finds, then call again: {path}{rows[0].query};",
-            rows,
-        )
 
 
 def _make(work: Work, connection: Connection, found: Found, case: Case) -> None:

@@ -24,6 +24,7 @@ from todo_schema.drivers import (
     wait_for,
 )
 from todo_schema.errors import DatabaseUnreachableError, InvalidUrlError, TodoSchemaError
+from todo_schema.inspection import schema_in
 from todo_schema.leases import EXEMPT
 from todo_schema.quoting import identifier
 
@@ -208,7 +209,7 @@ def blocking(address: Address, *, schema: str | None = None, pooler: bool | None
     if not isinstance(engine, Engine) or (engine.dialect.is_async and not is_in_loop()):
         needed = "a URL, an Engine or a Connection, or the function of the same name that ends in _async"
         return _unusable(address, schema, needed)
-    return _from_engine(engine, _named_by(address, schema), pooler)
+    return _from_engine(engine, address, schema, pooler)
 
 
 def in_loop(address: AsyncAddress, *, schema: str | None = None, pooler: bool | None = None) -> Database:
@@ -225,7 +226,7 @@ def in_loop(address: AsyncAddress, *, schema: str | None = None, pooler: bool | 
         return _unusable(address, schema, needed)
     # One that was not started yet has none of its own.
     begun = address.sync_connection if isinstance(address, AsyncConnection) else None
-    return _from_engine(engine.sync_engine, _named_by(begun or engine.sync_engine, schema), pooler)
+    return _from_engine(engine.sync_engine, begun or engine.sync_engine, schema, pooler)
 
 
 async def in_greenlet(work: Callable[[], T]) -> T:
@@ -261,15 +262,11 @@ def _without_lease() -> Iterator[None]:
         EXEMPT.reset(token)
 
 
-def _named_by(address: Engine | Connection, schema: str | None) -> str | None:
-    """Return the schema that was named; the engine of a session_factory(schema=...) has it among its options."""
-    if schema is not None:
-        return schema
-    named: str | None = (address.get_execution_options().get("schema_translate_map") or {}).get(None)
-    return named
-
-
-def _from_engine(engine: Engine, schema: str | None, pooler: bool | None) -> Database:
+def _from_engine(
+    engine: Engine, address: Engine | Connection, schema: str | None, pooler: bool | None
+) -> Database:
+    if schema is None:
+        schema = schema_in(address.get_execution_options())
     problem = None
     if not is_known(engine):
         problem = InvalidUrlError(

@@ -30,7 +30,7 @@ _WHOLE = ("function ", "statistics ", "trigger ")
 def converge(
     existing: Catalog, version: int, contract: int, around: Surroundings, *, widen_keys: bool = False
 ) -> Findings:
-    """Compare tables with those of a schema version, and say what would make them so, in the order to be done.
+    """Compare tables with those of a schema version, and say what would make them so; `in_order` puts it in order.
 
     Args:
         existing: Their catalogue.
@@ -61,7 +61,6 @@ def converge(
         findings.retyped |= part.retyped
         findings.resorted |= part.resorted
     findings.changes += _comments(existing, wanted)
-    findings.changes = in_order(findings.changes)
     return findings
 
 
@@ -87,7 +86,7 @@ def _whole(existing: Catalog, wanted: Catalog, findings: Findings) -> None:
         if fact.startswith(("table ", *_WHOLE)) and existing.get(fact) != value:
             found = f"found {existing[fact]}" if fact in existing else "missing"
             findings.obstacles.append(f"{fact}: {found}, needed {value}")
-    for fact, value in sorted(catalog.entities(existing).items()):
+    for fact, value in sorted(existing.items()):
         if fact.startswith(("policy ", "security ", *_WHOLE)) and fact not in wanted:
             findings.kept.append(f"{fact}: {value}")
 

@@ -1,6 +1,8 @@
 """What a database holds of ours, read over a bare driver connection."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from todo_schema import catalog
 from todo_schema.compatibility import (
@@ -94,6 +96,12 @@ class Found:
     def state(self) -> State:
         """How the database stands to this package."""
         return decide(package=SCHEMA_VERSION, database=self.version, floor=self.floor, tables=self.entities)
+
+
+def schema_in(execution_options: Mapping[str, Any]) -> str | None:
+    """Return where execution options of SQLAlchemy's say that our tables are, as those of a session factory do."""
+    found: str | None = (execution_options.get("schema_translate_map") or {}).get(None)
+    return found
 
 
 # The search_path's first schema that the role may not use, which current_schema() passes over in silence.

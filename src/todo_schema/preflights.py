@@ -44,16 +44,19 @@ def refuse(
     """
     violations = look(work, connection, found, due, early=early).violations
     if violations:
-        first = violations[0]
-        listed = "".join(f"\n  {violation}" for violation in violations)
-        path = "" if found.schema == "public" else f"SET search_path = {identifier(found.schema)}; "
-        raise PreflightError(
-            f"rows in schema {found.schema} of database {found.database} that revision {first.revision} would fail "
-            f"on:{listed}",
-            "none of them; nothing was changed",
-            f"mend or remove what this finds, then call again: {path}{first.query};",
-            violations,
-        )
+        raise in_the_way(found, f"revision {violations[0].revision} would fail on", violations)
+
+
+def in_the_way(found: Found, why: str, violations: tuple[Violation, ...]) -> PreflightError:
+    """Say which rows are in the way, and how the first of them are found; `why` is what they would do."""
+    listed = "".join(f"\n  {violation}" for violation in violations)
+    path = "" if found.schema == "public" else f"SET search_path = {identifier(found.schema)}; "
+    return PreflightError(
+        f"rows in schema {found.schema} of database {found.database} that {why}:{listed}",
+        "none of them; nothing was changed",
+        f"mend or remove what this finds, then call again: {path}{violations[0].query};",
+        violations,
+    )
 
 
 class Looked(NamedTuple):

@@ -15,7 +15,7 @@ from todo_schema.compatibility import (
 from todo_schema.driver_errors import IN_FAILED_TRANSACTION, sqlstate
 from todo_schema.drivers import TransactionWire
 from todo_schema.errors import InvalidUrlError, SchemaOutdatedError, TodoSchemaError
-from todo_schema.inspection import Found, read
+from todo_schema.inspection import Found, read, schema_in
 from todo_schema.parts import do_statement
 from todo_schema.quoting import identifier, literal, option
 from todo_schema.unfinished import deferred_query
@@ -89,7 +89,7 @@ def _read(connection: Connection, schema: str | None) -> Found:
         )
     if schema is None:
         # As `upgrade(connection)`: the engine of a session_factory(schema=...) says in this way where its tables are.
-        schema = (connection.get_execution_options().get("schema_translate_map") or {}).get(None)
+        schema = schema_in(connection.get_execution_options())
     if connection.in_transaction():
         return _asked(connection, schema)
     with connection.begin():

@@ -13,6 +13,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from todo_schema.admission import Admission
 from todo_schema.errors import InvalidUrlError
+from todo_schema.inspection import schema_in
 from todo_schema.pools import PoolKeeper
 from todo_schema.urls import DatabaseUrl, masked
 
@@ -73,7 +74,7 @@ def session_factory(
         raise ValueError(f"found: check={check!r}\nneeded: 'connect' or 'never'\ncure: leave check out")
     if schema is None:
         # As for `upgrade(engine)`: the engine of another factory says in this way where its tables are.
-        schema = _schema_in(
+        schema = schema_in(
             url_or_engine.get_execution_options()
             if isinstance(url_or_engine, AsyncEngine)
             else engine_options.get("execution_options", {})
@@ -273,7 +274,7 @@ def _require_schema(bind: AsyncConnection | AsyncEngine | None, schema: str | No
         return
     made = bind.sync_connection if isinstance(bind, AsyncConnection) else bind
     options = {} if made is None else made.get_execution_options()
-    found = _schema_in(options)
+    found = schema_in(options)
     if found != schema:
         where = "leaves our tables to the search_path" if found is None else f"has our tables in {found!r}"
         raise ValueError(
@@ -281,12 +282,6 @@ def _require_schema(bind: AsyncConnection | AsyncEngine | None, schema: str | No
             f"needed: one that has them in {schema!r}, as this factory\n"
             "cure: a connection of the factory's engine: `async with sessions.engine.begin() as connection`"
         )
-
-
-def _schema_in(execution_options: Mapping[str, Any]) -> str | None:
-    """Return where execution options say that our tables are."""
-    found: str | None = (execution_options.get("schema_translate_map") or {}).get(None)
-    return found
 
 
 def _with_schema(execution_options: Mapping[str, Any], schema: str | None) -> dict[str, Any]:

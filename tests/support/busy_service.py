@@ -7,10 +7,7 @@ there are no more of them the outcome.
 
 import asyncio
 import gc
-import json
 import sys
-import time
-from collections.abc import Awaitable
 from typing import Any
 from uuid import UUID
 
@@ -18,7 +15,8 @@ from sqlalchemy import NullPool
 from sqlmodel import col, select
 
 import todo_schema
-from tests.support.old_services import OURS, SLICES, Journal, Timing
+from tests.support.old_services import OURS, SLICES
+from tests.support.serving import Serving, say
 from todo_schema import Conversation, Message, SessionFactory, Task, TodoSchemaError, User, session_factory
 
 # How many rows of a table, of those that were there, a service uses.
@@ -29,24 +27,16 @@ _HAS_FUNCTIONS = hasattr(todo_schema, "append_messages")
 _ROLES = ("user", "assistant")
 
 
-class Service:
-    """What the service does for its clients, and the journal of what it was told is done."""
+class Service(Serving):
+    """What the service does for its clients."""
 
     def __init__(
         self, pooled: SessionFactory, fresh: SessionFactory, name: str, number: int, pause: float
     ) -> None:
         """Take sessions on connections that stay open, and sessions on one for each."""
+        super().__init__(name, number, pause)
         self._pooled = pooled
         self._fresh = fresh
-        self._name = name
-        self._number = number
-        self._pause = pause
-        self._serial = 0
-        self.journal = Journal({}, {}, {}, {}, {})
-        self.timings: list[Timing] = []
-        self.errors: list[str] = []
-        self.rounds = 0
-        self.stopping = asyncio.Event()
 
     async def work(self) -> None:
         """Do one round after the other until told to stop."""
@@ -82,18 +72,6 @@ class Service:
                 await self._timed("delete a user", self._delete_user(user))
                 user = await self._timed("sign up", self._sign_up())
 
-    async def _timed(self, name: str, doing: Awaitable[str | None]) -> str | None:
-        at = time.monotonic()
-        try:
-            return await doing
-        except Exception as error:
-            text, _, _ = str(error).partition("\n")
-            self.errors.append(f"{self._name}, {name}: {type(error).__name__}: {text}")
-            return None
-        finally:
-            self.timings.append(Timing(at, (time.monotonic() - at) * 1000, name))
-            await asyncio.sleep(self._pause)
-
     async def _look_round(self) -> None:
         """Choose rows that were there and that no other service uses."""
 
@@ -107,10 +85,6 @@ class Service:
             tasks = select(Task.id, Task.user_id).where(~col(Task.title).regexp_match(OURS))
             tasks = tasks.order_by(col(Task.id)).limit(_ROWS * SLICES)
             self._tasks = ours((await session.exec(tasks)).all())
-
-    def _text(self) -> str:
-        self._serial += 1
-        return f"{self._name}/{self._serial}"
 
     async def _sign_up(self) -> str:
         async with self._pooled.begin() as session:
@@ -212,17 +186,6 @@ class Service:
             await session.delete((await session.exec(select(User).where(User.id == UUID(user)))).one())
         self.journal.forget_user(user)
 
-    async def answer(self) -> None:
-        """Say how far it is, for each line, and stop when there are no more."""
-        while await asyncio.to_thread(sys.stdin.readline):
-            say({"rounds": self.rounds, "errors": self.errors})
-        self.stopping.set()
-
-
-def say(facts: dict[str, object]) -> None:
-    """Print a line."""
-    print(json.dumps(facts), flush=True)
-
 
 async def main(url: str, name: str, number: str, pause: str) -> None:
     """Serve until there are no more lines, and print what came of it."""
@@ -231,15 +194,8 @@ async def main(url: str, name: str, number: str, pause: str) -> None:
         session_factory(url, service=name, poolclass=NullPool) as fresh,
     ):
         service = Service(pooled, fresh, name, int(number), float(pause))
-        await asyncio.gather(service.work(), service.answer())
-    say(
-        {
-            "journal": service.journal,
-            "timings": service.timings,
-            "errors": service.errors,
-            "rounds": service.rounds,
-        }
-    )
+        await service.serve()
+    service.tell()
 
 
 if __name__ == "__main__":

@@ -7,12 +7,8 @@ transaction mode (the default), or `prepared`, as asyncpg does by itself.
 
 import asyncio
 import gc
-import json
 import sys
-import time
-from collections.abc import Awaitable
 from datetime import UTC, datetime
-from typing import Any
 from uuid import UUID, uuid4
 
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -20,7 +16,8 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from tests.support.chatbots import CHATBOT
-from tests.support.old_services import SLICES, Journal, Timing
+from tests.support.old_services import SLICES
+from tests.support.serving import Serving, say
 
 sys.path.insert(0, str(CHATBOT))
 sys.dont_write_bytecode = True
@@ -36,21 +33,13 @@ _UNPREPARED = {
 }
 
 
-class Chatbot:
-    """What it does for its users, and the journal of what it was told is done."""
+class Chatbot(Serving):
+    """What it does for its users."""
 
     def __init__(self, engine: AsyncEngine, name: str, number: int, pause: float) -> None:
         """Take its engine, and a number that no other chatbot has at the same time."""
+        super().__init__(name, number, pause)
         self._engine = engine
-        self._name = name
-        self._number = number
-        self._pause = pause
-        self._serial = 0
-        self.journal = Journal({}, {}, {}, {}, {})
-        self.timings: list[Timing] = []
-        self.errors: list[str] = []
-        self.rounds = 0
-        self.stopping = asyncio.Event()
 
     async def work(self) -> None:
         """Do one round after the other until told to stop."""
@@ -78,24 +67,8 @@ class Chatbot:
                 await self._timed("delete a conversation", self._delete_talk(talk))
                 user = await self._timed("sign up", self._sign_up())
 
-    async def _timed(self, name: str, doing: Awaitable[str | None]) -> str | None:
-        at = time.monotonic()
-        try:
-            return await doing
-        except Exception as error:
-            text, _, _ = str(error).partition("\n")
-            self.errors.append(f"{name}: {text}")
-            return None
-        finally:
-            self.timings.append(Timing(at, (time.monotonic() - at) * 1000, name))
-            await asyncio.sleep(self._pause)
-
     def _session(self) -> AsyncSession:
         return AsyncSession(self._engine, expire_on_commit=False)
-
-    def _text(self) -> str:
-        self._serial += 1
-        return f"{self._name}/{self._serial}"
 
     async def _sign_up(self) -> str:
         user = User(email=f"{self._text()}@example.com")
@@ -180,17 +153,6 @@ class Chatbot:
             await session.commit()
         self.journal.forget_talk(talk)
 
-    async def answer(self) -> None:
-        """Say how far it is, for each line, and stop when there are no more."""
-        while await asyncio.to_thread(sys.stdin.readline):
-            say({"rounds": self.rounds, "errors": self.errors})
-        self.stopping.set()
-
-
-def say(facts: dict[str, Any]) -> None:
-    """Print a line."""
-    print(json.dumps(facts), flush=True)
-
 
 async def main(url: str, name: str, number: str, pause: str, statements: str = "unprepared") -> None:
     """Serve until there are no more lines, and print what came of it."""
@@ -200,16 +162,9 @@ async def main(url: str, name: str, number: str, pause: str, statements: str = "
         connect_args=_UNPREPARED if statements == "unprepared" else {},
     )
     chatbot = Chatbot(engine, name, int(number), float(pause))
-    await asyncio.gather(chatbot.work(), chatbot.answer())
+    await chatbot.serve()
     await engine.dispose()
-    say(
-        {
-            "journal": chatbot.journal,
-            "timings": chatbot.timings,
-            "errors": chatbot.errors,
-            "rounds": chatbot.rounds,
-        }
-    )
+    chatbot.tell()
 
 
 if __name__ == "__main__":
